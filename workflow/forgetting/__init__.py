@@ -1,0 +1,1 @@
+"""Forgetting and loss of plasticity, measured: everything the workflow's rules run."""

@@ -1,0 +1,1 @@
+"""Task sequences, one file for each kind of sequence."""

@@ -1,0 +1,1 @@
+"""Commands of `python -m forgetting`, one thin file each."""

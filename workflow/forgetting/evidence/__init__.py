@@ -1,0 +1,1 @@
+"""Statistics that claims are tests of, one file each."""

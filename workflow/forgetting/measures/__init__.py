@@ -1,0 +1,1 @@
+"""Measurements of a run's checkpoints, one file each."""
