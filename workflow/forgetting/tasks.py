@@ -1,0 +1,190 @@
+"""Task sequences over resident images: what the benchmarks build and the training loop reads.
+
+All images of a run, training and test, lie in one *pool* of uint8 tensors on the device; a task
+is index arrays into it. A batch is therefore an index tensor, a replay buffer a list of indices,
+and no image is ever copied from the host during training.
+
+Shapes: S seeds of a pack, T tasks, K outputs, B samples of a batch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from forgetting.datasets import Dataset
+from forgetting.errors import UserError
+
+MaskRule = Literal["seen", "task", "none"]
+Indices = np.ndarray
+
+
+class Batch(NamedTuple):
+    """One network's batch: the first ``new`` samples come from the current task's stream."""
+
+    inputs: Tensor
+    """(B, C, H, W), normalised."""
+    targets: Tensor
+    """(B,) int64, indices of outputs."""
+    mask: Tensor | None
+    """Outputs that compete in the cross-entropy, bool, (K,) or (B, K); None: all."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task of one seed."""
+
+    train: Indices
+    """Indices into the pool of the images trained on."""
+    test: Indices
+    """Indices into the pool of the images tested on."""
+    outputs: np.ndarray
+    """(K,) bool: the outputs that belong to the task."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Images of one or more data sets on the device, with their labels."""
+
+    images: Tensor
+    """(N, C, H, W) uint8."""
+    labels: Tensor
+    """(N,) int64."""
+    mean: Tensor
+    """(C, 1, 1) of the training images, on the scale 0 to 1."""
+    std: Tensor
+
+    @classmethod
+    def of(cls, dataset: Dataset, *, labels: str, device: torch.device, dtype: torch.dtype) -> "Pool":
+        """Put training and then test images of ``dataset`` on the device; ``labels``: fine|coarse."""
+        prefix = {"fine": "labels", "coarse": "coarse_labels"}[labels]
+        train, test = (getattr(dataset, f"{part}_{prefix}") for part in ("train", "test"))
+        if train is None or test is None:
+            raise UserError(
+                f"data set {dataset.name} has no {labels} labels; "
+                "give train_coarse_labels and test_coarse_labels, or set labels: fine"
+            )
+        images = np.concatenate([dataset.train_images, dataset.test_images]).transpose(0, 3, 1, 2)
+        scaled = dataset.train_images.reshape(-1, dataset.train_images.shape[-1])
+        mean = scaled.mean(axis=0, dtype=np.float64) / 255
+        std = np.maximum(scaled.std(axis=0, dtype=np.float64) / 255, 1 / 255)
+        return cls(
+            images=torch.from_numpy(np.ascontiguousarray(images)).to(device),
+            labels=torch.from_numpy(np.concatenate([train, test]).astype(np.int64)).to(device),
+            mean=torch.from_numpy(mean).to(device, dtype)[:, None, None],
+            std=torch.from_numpy(std).to(device, dtype)[:, None, None],
+        )
+
+    def inputs(self, indices: Tensor) -> Tensor:
+        """Return the normalised images at ``indices``, (..., C, H, W)."""
+        return self.images[indices].to(self.mean.dtype).div_(255).sub_(self.mean).div_(self.std)
+
+
+@dataclass(frozen=True)
+class ImageBenchmark:
+    """A sequence of classification tasks for each seed of a pack, over one pool of images.
+
+    Benchmarks whose inputs or labels depend on the task override ``fetch``.
+    """
+
+    pool: Pool
+    sequences: Sequence[Sequence[Task]]
+    """One sequence of tasks per seed; all of equal length."""
+    mask: MaskRule
+    """Outputs that compete in the training loss: those of tasks seen so far, of the sample's own
+    task, or all."""
+    input_shape: tuple[int, int, int]
+    outputs: int
+    _outputs_of_tasks: Tensor = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        table = np.stack([[task.outputs for task in tasks] for tasks in self.sequences])
+        object.__setattr__(
+            self, "_outputs_of_tasks", torch.from_numpy(table).to(self.pool.images.device)
+        )
+
+    @property
+    def tasks(self) -> int:
+        """Number of tasks T."""
+        return len(self.sequences[0])
+
+    @property
+    def seeds(self) -> int:
+        """Number of seeds S."""
+        return len(self.sequences)
+
+    def rectangular(self) -> bool:
+        """Whether all seeds have tasks of equal sizes, so that their batches can be stacked."""
+        return all(
+            len({len(task.train) for task in column}) == 1
+            and len({len(task.test) for task in column}) == 1
+            for column in zip(*self.sequences, strict=True)
+        )
+
+    def alone(self, seed: int) -> "ImageBenchmark":
+        """Return the benchmark of one seed (by position in the pack), sharing the pool."""
+        return type(self)(
+            pool=self.pool,
+            sequences=[self.sequences[seed]],
+            mask=self.mask,
+            input_shape=self.input_shape,
+            outputs=self.outputs,
+        )
+
+    def train_indices(self, tasks: Sequence[int]) -> np.ndarray:
+        """Return the indices of the training images of the tasks (from 1) together, (S, n)."""
+        return np.stack(
+            [np.concatenate([sequence[t - 1].train for t in tasks]) for sequence in self.sequences]
+        )
+
+    def task_numbers(self, tasks: Sequence[int]) -> np.ndarray:
+        """Return the task number of each entry of ``train_indices(tasks)``, (S, n)."""
+        return np.stack(
+            [
+                np.concatenate([np.full(len(sequence[t - 1].train), t) for t in tasks])
+                for sequence in self.sequences
+            ]
+        )
+
+    def test_indices(self, task: int) -> np.ndarray:
+        """Return the indices of the task's test images, (S, n)."""
+        return np.stack([sequence[task - 1].test for sequence in self.sequences])
+
+    def fetch(self, indices: Tensor, tasks: Tensor | int) -> tuple[Tensor, Tensor]:
+        """Return inputs (S, B, C, H, W) and targets (S, B) of samples drawn in their tasks."""
+        return self.pool.inputs(indices), self.pool.labels[indices]
+
+    def outputs_of(self, task: int) -> Tensor:
+        """Return the outputs of a task, (S, K) bool."""
+        return self._outputs_of_tasks[:, task - 1]
+
+    def outputs_until(self, task: int) -> Tensor:
+        """Return the outputs of the tasks up to and with ``task``, (S, K) bool."""
+        return self._outputs_of_tasks[:, :task].any(dim=1)
+
+    def old_groups(self, task: int) -> Tensor:
+        """Return the groups of outputs that compete with each other in earlier tasks, (S, G, K).
+
+        With a head a task (mask ``task``) each earlier task is a group; with one shared head all
+        outputs of earlier tasks are one. Without an earlier task G is 0.
+        """
+        earlier = self._outputs_of_tasks[:, : task - 1]
+        if self.mask == "task" or task == 1:
+            return earlier
+        return earlier.any(dim=1, keepdim=True)
+
+    def training_mask(self, current: int, tasks: Tensor | None) -> Tensor | None:
+        """Return the outputs that compete in the loss: (S, 1, K), (S, B, K), or None for all.
+
+        ``tasks`` (S, B) are the samples' own tasks; None says that all belong to ``current``.
+        """
+        if self.mask == "none":
+            return None
+        if self.mask == "seen":
+            return self.outputs_until(current)[:, None]
+        if tasks is None:
+            return self.outputs_of(current)[:, None]
+        return torch.stack([table[own - 1] for table, own in zip(self._outputs_of_tasks, tasks)])
