@@ -1,0 +1,200 @@
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forgetting import statistics, tables
+from forgetting.commands import collect
+from forgetting.errors import UserError
+from synthetic_runs import BENCHMARKS, DIVERGED, write_study
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], list[Path]]:
+    return write_study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="module")
+def built(study: tuple[list[Path], list[Path]]) -> dict[str, pd.DataFrame]:
+    records = tables.read_records(study[0])
+    accuracy, runs = tables.accuracy(records), tables.runs(records)
+    erank = tables.measure(study[1])
+    scores = tables.scores(accuracy)
+    return {
+        "accuracy": accuracy,
+        "runs": runs,
+        "erank": erank,
+        "scores": scores,
+        "forgetting_rank": tables.forgetting_rank(scores, erank),
+        "summary": tables.summary(scores, runs, erank),
+    }
+
+
+def one(table: pd.DataFrame, **where: object) -> pd.DataFrame:
+    for column, value in where.items():
+        table = table[table[column] == value]
+    assert len(table)
+    return table
+
+
+SGD = {"benchmark": "split-short", "architecture": "mlp", "strategy": "sgd", "seed": 2}
+
+
+def test_accuracy_holds_every_row_of_every_run(study, built):
+    rows = sum(len(pd.read_parquet(path.parent / "accuracy.parquet")) for path in study[0])
+    assert len(built["accuracy"]) == rows
+    assert list(built["accuracy"].columns[:4]) == tables.ID
+
+
+def test_row_order_does_not_depend_on_the_order_of_files(study, built):
+    backwards = tables.read_records(study[0][::-1])
+    pd.testing.assert_frame_equal(tables.accuracy(backwards), built["accuracy"])
+    pd.testing.assert_frame_equal(tables.runs(backwards), built["runs"])
+    pd.testing.assert_frame_equal(tables.measure(study[1][::-1]), built["erank"])
+
+
+def test_runs_names_the_diverged_seed_and_where(built):
+    diverged = built["runs"][built["runs"]["status"] == "diverged"]
+    assert diverged[[*tables.ID, "diverged_task"]].values.tolist() == [list(DIVERGED)]
+    assert set(built["runs"]["evidence"]) == {"stand-in"}
+    metric = built["runs"].groupby("benchmark")["scenario_metric"].unique()
+    assert {name: list(found) for name, found in metric.items()} == {
+        name: [value] for name, (_, value) in BENCHMARKS.items()
+    }
+
+
+def test_real_data_keeps_the_evidence_of_the_spec(tmp_path):
+    records, _ = write_study(tmp_path, stand_in=False)
+    assert set(tables.runs(tables.read_records(records))["evidence"]) == {"reduced"}
+
+
+def test_scores_are_those_of_the_matrix_up_to_t(built):
+    cells = one(built["accuracy"], **SGD, metric="task_masked")
+    matrix = cells.pivot(index="after_task", columns="task", values="value").to_numpy()
+    for t in (2, 3, 5):
+        row = one(built["scores"], **SGD, metric="task_masked", after_task=t).iloc[0]
+        until = matrix[: t + 1, :t]
+        for name in tables.SCORES:
+            assert row[name] == pytest.approx(getattr(statistics, name)(until), abs=1e-12)
+        lost = np.mean([max(matrix[1:t, j]) - matrix[t, j] for j in range(t - 1)])
+        assert row["forgetting"] == pytest.approx(lost, abs=1e-12)
+
+
+def test_after_one_task_only_accuracies_are_defined(built):
+    row = one(built["scores"], **SGD, metric="task_masked", after_task=1).iloc[0]
+    assert np.isfinite(row[["average_accuracy", "learning_accuracy"]].astype(float)).all()
+    undefined = ["forgetting", "backward_transfer", "forward_transfer"]
+    assert row[undefined].isna().all()
+
+
+def test_diverged_seed_has_no_scores_from_its_divergence_on(built):
+    names = dict(zip(tables.ID, DIVERGED[:4], strict=True))
+    rows = one(built["scores"], **names, metric="task_masked")
+    assert rows["average_accuracy"].isna().tolist() == [False] * 3 + [True] * 7
+    assert rows["forgetting"].isna().tolist() == [True] + [False] * 2 + [True] * 7
+
+
+def test_joint_evaluated_once_has_only_its_final_accuracy(built):
+    rows = one(built["scores"], **{**SGD, "strategy": "joint"}, metric="task_masked")
+    assert rows["average_accuracy"].notna().tolist() == [False] * 4 + [True]
+    assert rows[["forgetting", "backward_transfer", "learning_accuracy"]].isna().all(axis=None)
+
+
+def test_unseen_tasks_left_out_leave_forward_transfer_alone_undefined(built):
+    seen = built["accuracy"].query("task <= after_task")
+    table = one(tables.scores(seen), **SGD, metric="task_masked").set_index("after_task")
+    every = one(built["scores"], **SGD, metric="task_masked").set_index("after_task")
+    assert table["forward_transfer"].isna().all()
+    rest = [name for name in tables.SCORES if name != "forward_transfer"]
+    pd.testing.assert_frame_equal(table[rest], every[rest])
+
+
+def test_peak_normalised_divides_by_the_running_maximum(built):
+    layer = one(built["erank"], **SGD, matrix="activation", layer="stage3")
+    raw = one(layer, statistic=tables.ERANK).set_index("task")["value"]
+    share = one(layer, statistic=tables.ERANK + tables.PEAK).set_index("task")["value"]
+    for task in raw.index:
+        assert share[task] == pytest.approx(raw[task] / raw.loc[:task].max(), rel=1e-12)
+    assert share.max() == 1.0
+    assert share.iloc[-1] < 0.9
+
+
+def test_forgetting_rank_joins_forgetting_with_the_rank_lost(built):
+    table = built["forgetting_rank"]
+    assert table["task"].min() == 2
+    mine = one(table, **SGD, metric="task_masked", task=4).set_index("matrix")
+    forgot = one(built["scores"], **SGD, metric="task_masked", after_task=4)["forgetting"].item()
+    assert set(mine["forgetting"]) == {forgot}
+    share = one(built["erank"], **SGD, task=4, statistic=tables.ERANK + tables.PEAK)
+    last = one(share, matrix="activation", layer="stage5")["value"].item()
+    mean = one(share, matrix="weight")["value"].mean()
+    assert mine.loc["activation", "rank_lost"] == pytest.approx(1 - last)
+    assert mine.loc["weight", "rank_lost"] == pytest.approx(1 - mean)
+    assert mine["layer"].to_dict() == {"activation": "last", "weight": "mean"}
+
+
+def test_summary_counts_diverged_seeds_and_leaves_them_out_of_the_mean(built):
+    names = dict(zip(tables.GROUP, DIVERGED[:3], strict=True))
+    statistic = "average_accuracy_class_incremental"
+    row = one(built["summary"], **names, statistic=statistic).iloc[0]
+    assert (row["n_seeds"], row["n_diverged"]) == (2, 1)
+    final = one(built["scores"], **names, metric="class_incremental", after_task=10)
+    mean, low, high = statistics.interval(final["average_accuracy"].dropna().to_numpy())
+    assert (row["mean"], row["ci_low"], row["ci_high"]) == pytest.approx((mean, low, high))
+
+
+def test_summary_has_a_row_for_what_was_not_measured(built):
+    joint = one(built["summary"], strategy="joint", statistic="forgetting_task_masked")
+    assert joint["mean"].isna().all()
+    assert set(joint["n_seeds"]) == {0}
+    rank = built["summary"].query("strategy == 'sgd'")["statistic"]
+    assert "erank_sigma_uncentred_peak_normalised_weight_mean" in set(rank)
+
+
+def test_written_table_reads_back_as_it_was(built, tmp_path):
+    for name, table in built.items():
+        tables.write(table, tmp_path / f"{name}.csv")
+        again = tables.read(tmp_path / f"{name}.csv")
+        pd.testing.assert_frame_equal(again, table, check_dtype=False, rtol=1e-9)
+
+
+def test_an_entry_called_none_is_not_missing(tmp_path):
+    table = pd.DataFrame({"strategy": ["none", "nan"], "value": [1.0, np.nan]})
+    tables.write(table, tmp_path / "t.csv")
+    assert tables.read(tmp_path / "t.csv")["strategy"].tolist() == ["none", "nan"]
+
+
+def test_a_seed_in_two_packs_is_refused(study):
+    with pytest.raises(UserError, match=r"two rows for benchmark=.*seed=0"):
+        tables.runs(tables.read_records([study[0][0], study[0][0]]))
+
+
+def collected(out: Path, name: str, **given: list[Path]) -> pd.DataFrame:
+    parser = argparse.ArgumentParser()
+    collect.add_arguments(parser)
+    words = ["--table", name, "--study", "collapse", "--preset", "quick", "--code", "c"]
+    for option, paths in given.items():
+        words += [f"--{option}", *map(str, paths)]
+    path = out / f"{name}.csv"
+    collect.run(parser.parse_args([*words, "--out", str(path)]))
+    return tables.read(path)
+
+
+def test_collect_builds_the_whole_chain(study, built, tmp_path):
+    collected(tmp_path, "runs", runs=study[0])
+    collected(tmp_path, "accuracy", runs=study[0])
+    collected(tmp_path, "erank", runs=study[0], measures=study[1])
+    collected(tmp_path, "scores", tables=[tmp_path / "accuracy.csv"])
+    inputs = [tmp_path / f"{name}.csv" for name in ("scores", "erank", "runs")]
+    for name in ("forgetting_rank", "summary"):
+        table = collected(tmp_path, name, tables=inputs)
+        pd.testing.assert_frame_equal(table, built[name], check_dtype=False, rtol=1e-7)
+
+
+def test_collect_says_which_table_is_missing(study, tmp_path):
+    with pytest.raises(UserError, match=r"summary is derived from .*runs is not given"):
+        collected(tmp_path, "summary", tables=[tmp_path / "scores.csv"])
+    with pytest.raises(UserError, match="no measures to collect it from"):
+        collected(tmp_path, "erank", runs=study[0])

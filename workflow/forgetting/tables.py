@@ -1,0 +1,230 @@
+"""Tidy tables over all runs of a study: the raw facts joined, and what follows from them.
+
+Every table is a pure function of run folders, of measure files or of other tables, and its
+name is the function's name; the parameters' names are the tables it is derived from. The
+identity of a row is (benchmark, architecture, strategy, seed). A table never invents a row: a
+seed that diverged has no rows after its divergence, the scores that would need them are NaN,
+and `summary` counts it.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from forgetting import statistics
+from forgetting.errors import UserError
+
+ID = ["benchmark", "architecture", "strategy", "seed"]
+GROUP = ID[:3]
+ERANK = "erank_sigma_uncentred"
+PEAK = "_peak_normalised"
+SCORES = [
+    "average_accuracy",
+    "forgetting",
+    "backward_transfer",
+    "forward_transfer",
+    "learning_accuracy",
+]
+TEXT = [*GROUP, "metric", "layer", "statistic", "matrix", "status", "fingerprint", "commit"]
+WHERE_DIVERGED = ["diverged_task", "diverged_step"]
+
+
+def write(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV: one header line, ten significant digits, empty where undefined."""
+    table.to_csv(path, index=False, float_format="%.10g", lineterminator="\n")
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Read a table; only an empty field is undefined, so an entry may be called ``none``."""
+    types: dict[str, Any] = {**dict.fromkeys(TEXT, str), **dict.fromkeys(WHERE_DIVERGED, "Int64")}
+    return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
+
+
+def read_records(paths: Sequence[Path]) -> list[tuple[Path, dict[str, Any]]]:
+    """The folder and the contents of every ``run.json`` named."""
+    return [(path.parent, json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+
+
+def accuracy(records: Sequence[tuple[Path, dict[str, Any]]]) -> pd.DataFrame:
+    """Accuracy of every task after every task (``after_task`` 0 = before training)."""
+    parts = [
+        _with_id(pd.read_parquet(folder / "accuracy.parquet"), **_entry_names(record))
+        for folder, record in records
+    ]
+    return _joined(parts, keys=["metric", "after_task", "task"], name="accuracy")
+
+
+def runs(records: Sequence[tuple[Path, dict[str, Any]]]) -> pd.DataFrame:
+    """One row for each seed of each run: how it ended, on which data, on which machine."""
+    rows = []
+    for _, record in records:
+        spec, datasets = record["spec"], record["datasets"]
+        stand_in = any(dataset["stand_in"] for dataset in datasets)
+        shared = {
+            "datasets": "+".join(dataset["name"] for dataset in datasets),
+            "stand_in": stand_in,
+            "evidence": "stand-in" if stand_in else spec["evidence"],
+            "scenario_metric": spec["benchmark"]["metric"],
+            "tasks": len(record["tasks"]),
+            "train_images": sum(dataset["train_images"] for dataset in datasets),
+            "device": record["device"],
+            "wall_seconds": record["wall_seconds"],
+            "fingerprint": record["fingerprint"],
+            "commit": record["commit"],
+        }
+        for seed, ending in record["seeds"].items():
+            identity = {**_entry_names(record), "seed": int(seed)}
+            ended = {
+                "status": ending["status"],
+                "diverged_task": ending.get("task") if ending["status"] == "diverged" else None,
+                "diverged_step": ending.get("step") if ending["status"] == "diverged" else None,
+            }
+            rows.append({**identity, **ended, **shared})
+    table = _joined([pd.DataFrame(rows)], keys=[], name="runs")
+    return table.astype(dict.fromkeys(WHERE_DIVERGED, "Int64"))
+
+
+def measure(paths: Sequence[Path]) -> pd.DataFrame:
+    """A measure's rows over all runs; their path names the entries they belong to.
+
+    For every effective rank, adds eRank(t) / max_{u <= t} eRank(u) as a statistic of its own
+    (per run, matrix and layer; u = 0, the network before training, counts when it was measured).
+    """
+    parts = []
+    for path in paths:
+        benchmark, architecture, strategy = path.parts[-4:-1]
+        names = {"benchmark": benchmark, "architecture": architecture, "strategy": strategy}
+        parts.append(_with_id(pd.read_parquet(path), **names))
+    found = set().union(*(part.columns for part in parts))
+    order = ["task", "epoch", "matrix", "depth", "layer", "statistic"]
+    table = _joined(parts, keys=[key for key in order if key in found], name="measure")
+    ranks = table["statistic"].str.startswith("erank") & ~table["statistic"].str.endswith(PEAK)
+    if not ranks.any():
+        return table
+    normalised = table[ranks].copy()
+    series = [key for key in [*ID, "matrix", "layer", "statistic"] if key in found | set(ID)]
+    peak = normalised.groupby(series, sort=False)["value"].cummax()
+    # A matrix of zeros has eRank 0 (or none) and no peak to fall from.
+    normalised["value"] = normalised["value"] / peak.where(peak > 0)
+    normalised["statistic"] += PEAK
+    keys = [key for key in order if key in found]
+    return _joined([table, normalised], keys=keys, name="measure")
+
+
+def scores(accuracy: pd.DataFrame) -> pd.DataFrame:
+    """The scalar scores after every task t >= 1, over the tasks and rows up to t.
+
+    A score is NaN where accuracies that it needs were not taken: after divergence, for a run
+    evaluated once at its end, for tasks not yet seen under ``evaluate: seen``.
+    """
+    lengths = accuracy.groupby("benchmark")["task"].max().to_dict()
+    rows = []
+    for key, cells in accuracy.groupby([*ID, "metric"]):
+        tasks = lengths[key[0]]
+        matrix = _accuracy_matrix(cells, tasks)
+        for t in range(1, tasks + 1):
+            until = matrix[: t + 1, :t]
+            values = [getattr(statistics, name)(until) for name in SCORES]
+            rows.append([*key, t, *values])
+    table = pd.DataFrame(rows, columns=[*ID, "metric", "after_task", *SCORES])
+    return _joined([table], keys=["metric", "after_task"], name="scores")
+
+
+def representative_rank(erank: pd.DataFrame) -> pd.DataFrame:
+    """One effective rank for each run, task, matrix and statistic: the two the paper speaks of.
+
+    ``activation``: the last hidden stage (the deepest that is not the head), layer ``last``.
+    ``weight``: the mean over the layers, head included, layer ``mean``.
+    """
+    wanted = erank[erank["statistic"].isin([ERANK, ERANK + PEAK])]
+    keys = [*ID, "task", "matrix", "statistic"]
+    weight = wanted[wanted["matrix"] == "weight"].groupby(keys, as_index=False)["value"].mean()
+    hidden = wanted[(wanted["matrix"] == "activation") & (wanted["layer"] != "head")]
+    deepest = hidden.groupby(GROUP)["depth"].transform("max")
+    last = hidden.loc[hidden["depth"] == deepest, [*keys, "value"]]
+    table = pd.concat([weight.assign(layer="mean"), last.assign(layer="last")])
+    columns = [*ID, "task", "matrix", "layer", "statistic", "value"]
+    return _joined([table[columns]], keys=["task", "matrix", "statistic"], name="erank")
+
+
+def forgetting_rank(scores: pd.DataFrame, erank: pd.DataFrame) -> pd.DataFrame:
+    """Mean forgetting of tasks 1..t-1 after task t >= 2 beside the rank lost, 1 - eRank(t)/peak."""
+    rank = representative_rank(erank)
+    rank = rank[rank["statistic"] == ERANK + PEAK]
+    rank = rank.assign(rank_lost=1.0 - rank["value"])[[*ID, "task", "matrix", "layer", "rank_lost"]]
+    lost = scores.loc[scores["after_task"] >= 2, [*ID, "after_task", "metric", "forgetting"]]
+    table = lost.rename(columns={"after_task": "task"}).merge(rank, on=[*ID, "task"])
+    columns = [*ID, "task", "metric", "matrix", "layer", "forgetting", "rank_lost"]
+    return _joined([table[columns]], keys=["task", "metric", "matrix"], name="forgetting_rank")
+
+
+def summary(
+    scores: pd.DataFrame, runs: pd.DataFrame, erank: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Mean over seeds with its interval of every final score and final effective rank.
+
+    ``n_seeds`` counts the seeds that have the statistic, ``n_diverged`` those that diverged.
+    """
+    last = runs[["benchmark", "tasks"]].drop_duplicates("benchmark")
+    final = scores.merge(last, on="benchmark")
+    final = final[final["after_task"] == final["tasks"]]
+    long = final.melt([*ID, "metric"], SCORES, var_name="score")
+    long["statistic"] = long["score"] + "_" + long["metric"]
+    parts = [long[[*ID, "statistic", "value"]]]
+    if erank is not None:
+        rank = representative_rank(erank).merge(last, on="benchmark")
+        rank = rank[rank["task"] == rank["tasks"]]
+        rank["statistic"] += "_" + rank["matrix"] + "_" + rank["layer"]
+        parts.append(rank[[*ID, "statistic", "value"]])
+    values = pd.concat(parts)
+    diverged = runs[runs["status"] == "diverged"].groupby(GROUP)["seed"].nunique()
+    rows = []
+    for group, _ in runs.groupby(GROUP):
+        mine = values[(values[GROUP] == list(group)).all(axis=1)]
+        for statistic in sorted(values["statistic"].unique()):
+            sample = mine.loc[mine["statistic"] == statistic, "value"].dropna().to_numpy()
+            limits = statistics.interval(sample)
+            rows.append([*group, statistic, *limits, len(sample), int(diverged.get(group, 0))])
+    columns = [*GROUP, "statistic", "mean", "ci_low", "ci_high", "n_seeds", "n_diverged"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+FROM_RUNS: Mapping[str, Callable[..., pd.DataFrame]] = {"accuracy": accuracy, "runs": runs}
+FROM_TABLES: Mapping[str, Callable[..., pd.DataFrame]] = {
+    "scores": scores,
+    "forgetting_rank": forgetting_rank,
+    "summary": summary,
+}
+
+
+def _entry_names(record: Mapping[str, Any]) -> dict[str, str]:
+    return {part: record["spec"][part]["name"] for part in GROUP}
+
+
+def _with_id(part: pd.DataFrame, **names: str) -> pd.DataFrame:
+    rest = [column for column in part.columns if column not in ID]
+    return part.assign(**names)[[*ID, *rest]]
+
+
+def _joined(parts: Sequence[pd.DataFrame], *, keys: Sequence[str], name: str) -> pd.DataFrame:
+    """One table with its rows in a fixed order; two rows of one identity are an error."""
+    table = pd.concat(parts, ignore_index=True)
+    twice = table.duplicated([*ID, *keys])
+    if twice.any():
+        found = ", ".join(f"{key}={table.loc[twice, key].iloc[0]}" for key in [*ID, *keys])
+        raise UserError(
+            f"table {name}: two rows for {found}. A seed belongs to one pack: "
+            "remove the run folder that the study's seeds no longer name."
+        )
+    return table.sort_values([*ID, *keys], kind="stable", ignore_index=True)
+
+
+def _accuracy_matrix(cells: pd.DataFrame, tasks: int) -> np.ndarray:
+    """Accuracies as R of shape (tasks + 1, tasks), row 0 before training, NaN where not taken."""
+    matrix = np.full((tasks + 1, tasks), np.nan)
+    matrix[cells["after_task"].to_numpy(), cells["task"].to_numpy() - 1] = cells["value"]
+    return matrix
