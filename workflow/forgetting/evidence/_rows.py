@@ -1,0 +1,110 @@
+"""Choosing rows of tables for a statistic; what every file of this folder starts from.
+
+A selection is a mapping from column to the value, or list of values, that is wanted. Two words
+stand for what differs from benchmark to benchmark: ``metric: scenario`` is the metric the
+benchmark is judged by, and ``task: last`` or ``after_task: last`` its last task (both from the
+table ``runs``, so a run that stopped early has no last task).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from forgetting.errors import UserError
+
+RUN_COLUMNS = ("benchmark", "architecture", "strategy")
+Where = Mapping[str, Any]
+Tables = Mapping[str, pd.DataFrame]
+
+
+class NotRun(Exception):
+    """A table, or the rows a claim speaks of, are not there."""
+
+
+class NoRows(NotRun):
+    """The table is there and the rows are not: never run, or every seed diverged before."""
+
+
+def select(tables: Tables, name: str, where: Where) -> pd.DataFrame:
+    """The rows of table ``name`` that match; every wanted value must occur.
+
+    Raises:
+        NotRun: The table is missing; as NoRows: a wanted value has no row.
+        UserError: A column does not exist.
+    """
+    rows = table(tables, name)
+    for column in sorted(where, key=lambda column: column not in RUN_COLUMNS):
+        known(rows, name, column)
+        wanted = where[column]
+        if column == "metric" and wanted == "scenario":
+            rows = rows[rows[column] == _per_benchmark(tables, rows, "scenario_metric")]
+        elif column in ("task", "after_task") and wanted == "last":
+            rows = rows[rows[column] == _per_benchmark(tables, rows, "tasks")]
+        else:
+            values = wanted if isinstance(wanted, list) else [wanted]
+            for value in values:
+                if not (rows[column] == value).any():
+                    raise NoRows(f"{name}.csv has no rows with {column} {value}")
+            rows = rows[rows[column].isin(values)]
+        if rows.empty:
+            raise NoRows(f"{name}.csv has no rows with {column} {wanted}")
+    return rows
+
+
+def table(tables: Tables, name: str) -> pd.DataFrame:
+    """The table of that name; NotRun where it is missing or empty."""
+    if name not in tables:
+        raise NotRun(f"{name}.csv is missing")
+    if tables[name].empty:
+        raise NotRun(f"{name}.csv is empty")
+    return tables[name]
+
+
+def known(rows: pd.DataFrame, name: str, *columns: str) -> None:
+    """Refuse columns the table does not have."""
+    for column in columns:
+        if column not in rows:
+            raise UserError(
+                f"claims: table {name} has no column {column!r}; it has {', '.join(rows.columns)}"
+            )
+
+
+def one_per_seed(
+    rows: pd.DataFrame, column: str, *, over: Sequence[str] = (), combine: str = "mean"
+) -> pd.Series:
+    """One value per seed, combined over the columns in ``over``.
+
+    A seed that lacks a row others have (it diverged, or was not run) is NaN, as is one with a
+    NaN among its values.
+
+    Raises:
+        UserError: Rows of a seed differ in something that is neither selected nor in ``over``.
+    """
+    known(rows, "selected", column, *over)
+    keys = ["seed", *over]
+    repeated = rows[rows.duplicated(keys, keep=False)]
+    if not repeated.empty:
+        first = repeated[(repeated[keys] == repeated[keys].iloc[0]).all(axis=1)]
+        differing = [c for c in rows.columns if c != column and first[c].nunique(dropna=False) > 1]
+        raise UserError(
+            f"claims: {len(first)} rows for one seed differ in {', '.join(differing) or 'nothing'};"
+            " choose one by 'where', or combine them by 'over' where the statistic has it"
+        )
+    wide = rows.pivot(index="seed", columns=list(over), values=column) if over else None
+    if wide is None:
+        return rows.set_index("seed")[column].astype(float).sort_index()
+    return wide.astype(float).agg(combine, axis=1, skipna=False).sort_index()
+
+
+def touched(where: Where, *more: Where) -> list[dict[str, Any]]:
+    """The selections of runs that a statistic reads: ``where`` joined with each of ``more``."""
+    return [
+        {column: value for column, value in {**where, **extra}.items() if column in RUN_COLUMNS}
+        for extra in (more or ({},))
+    ]
+
+
+def _per_benchmark(tables: Tables, rows: pd.DataFrame, column: str) -> pd.Series:
+    runs = table(tables, "runs")
+    return rows["benchmark"].map(runs.groupby("benchmark")[column].max())

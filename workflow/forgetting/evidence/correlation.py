@@ -1,0 +1,63 @@
+"""How closely two columns of a table go together within a seed.
+
+The points of one seed are the rows left by ``where``: tasks, and whatever else is pooled
+(strategies, architectures). Correlating within a seed and then taking the interval over seeds
+treats the seed, not the point, as the independent unit. ``hold`` names columns whose categories
+are held fixed: both columns are first fitted by indicators of the categories and what is left is
+correlated, so a common trend over tasks or a difference between architectures cannot pass for a
+relation.
+"""
+
+from typing import Any, Literal
+
+import pandas as pd
+
+from forgetting import statistics
+from forgetting.evidence._rows import Tables, known, select, touched
+from forgetting.settings import Settings as Base
+
+IS_CORRELATION = True
+"""The interval over seeds is taken on Fisher's z scale."""
+
+
+class Settings(Base):
+    """Which columns over which points."""
+
+    table: str
+    """Name of the table, without ``.csv``."""
+    x: str
+    """First column."""
+    y: str
+    """Second column."""
+    where: dict[str, str | int | float | bool | list[str | int | float]]
+    """Column -> wanted value or values."""
+    method: Literal["pearson", "spearman"] = "pearson"
+    """Correlation of the values or of their ranks."""
+    hold: tuple[str, ...] = ()
+    """Columns held fixed as categories, such as ``task`` and ``architecture``."""
+
+
+def per_seed(tables: Tables, settings: Settings) -> pd.Series:
+    """The (partial) correlation of each seed; NaN for a seed with fewer points than the fullest."""
+    rows = select(tables, settings.table, settings.where)
+    known(rows, settings.table, settings.x, settings.y, *settings.hold)
+    points = rows.dropna(subset=[settings.x, settings.y])
+    groups = {seed: group for seed, group in points.groupby("seed")}
+    fullest = max(map(len, groups.values()), default=0)
+    seeds = sorted(rows["seed"].unique())
+    complete = [seed for seed in seeds if seed in groups and len(groups[seed]) == fullest]
+    found = [_correlation(groups[seed], settings) for seed in complete]
+    return pd.Series(found, index=complete, dtype=float).reindex(seeds)
+
+
+def runs(settings: Settings) -> list[dict[str, Any]]:
+    """Selections of the runs this reads."""
+    return touched(settings.where)
+
+
+def _correlation(points: pd.DataFrame, settings: Settings) -> float:
+    x, y = points[settings.x].to_numpy(float), points[settings.y].to_numpy(float)
+    if settings.hold:
+        fixed = pd.get_dummies(points[settings.hold].astype(str), drop_first=True, dtype=float)
+        return statistics.partial_correlation(x, y, fixed.to_numpy(), method=settings.method)
+    return statistics.spearman(x, y) if settings.method == "spearman" else statistics.pearson(x, y)

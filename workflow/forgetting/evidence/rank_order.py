@@ -1,0 +1,59 @@
+"""Whether a stated order of strategies, architectures or tasks holds within a seed."""
+
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from forgetting.evidence._rows import Tables, one_per_seed, select, touched
+from forgetting.settings import Settings as Base
+
+
+class Settings(Base):
+    """Which order of which number."""
+
+    table: str
+    """Name of the table, without ``.csv``."""
+    column: str = "value"
+    """The column that holds the number."""
+    where: dict[str, str | int | float | bool | list[str | int | float]]
+    """Column -> wanted value or values; the ordered column is not among them."""
+    along: str = "strategy"
+    """The column whose values are ordered."""
+    order: list[str | int | float]
+    """The claimed order, smallest number first."""
+    descending: bool = False
+    """Whether the order starts from the largest number instead."""
+    method: Literal["smallest_step", "kendall"] = "smallest_step"
+    """``smallest_step``: the least of the neighbours' differences, above 0 exactly when the
+    order holds; ``kendall``: concordant minus discordant pairs, divided by all pairs."""
+    over: tuple[str, ...] = ()
+    """Columns whose rows are combined within a seed (such as ``layer``) before ordering."""
+    combine: Literal["mean", "min", "max"] = "mean"
+    """How they are combined."""
+
+
+def per_seed(tables: Tables, settings: Settings) -> pd.Series:
+    """Smallest step of the order, or Kendall's tau-a; NaN for a seed that lacks a member."""
+    members = [
+        one_per_seed(
+            select(tables, settings.table, {**settings.where, settings.along: member}),
+            settings.column,
+            over=settings.over,
+            combine=settings.combine,
+        )
+        for member in settings.order
+    ]
+    numbers = pd.concat(members, axis=1) * (-1 if settings.descending else 1)
+    values = numbers.to_numpy()
+    if settings.method == "smallest_step":
+        result = np.diff(values, axis=1).min(axis=1)
+    else:
+        lower, higher = np.triu_indices(values.shape[1], k=1)
+        result = np.sign(values[:, higher] - values[:, lower]).mean(axis=1)
+    return pd.Series(result, index=numbers.index).sort_index()
+
+
+def runs(settings: Settings) -> list[dict[str, Any]]:
+    """Selections of the runs this reads."""
+    return touched(settings.where, *({settings.along: member} for member in settings.order))

@@ -1,0 +1,244 @@
+"""Judging claims: the paper's statement against intervals over our seeds.
+
+*Reproduced*: the interval lies wholly on the claimed side of the margin. *Contradicted*: wholly
+on the other. *Inconclusive*: anything else, and always with fewer than three seeds, on stand-in
+data, or when the precondition is unmet. *Not run*: a table or the rows it needs are missing.
+
+A value the paper took from a single run is compared with our prediction interval for one run:
+reproduced when they meet and the interval is no wider than the claim allows, contradicted when
+they do not meet.
+"""
+
+import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import pandas as pd
+from pydantic import ValidationError
+
+from forgetting import statistics
+from forgetting.claims import Claim, Holds, Precondition
+from forgetting.errors import UserError
+from forgetting.evidence._rows import NoRows, NotRun
+
+COLUMNS = [
+    *("claim", "statement", "source", "paper_value", "value", "ci_low", "ci_high"),
+    *("n_seeds", "verdict", "evidence", "note"),
+]
+WEAKEST_FIRST = ["stand-in", "other simulator", "other data", "reduced", "protocol"]
+"""What a verdict bears on; only ``protocol`` speaks of the paper."""
+SEEDS_NEEDED = 3
+
+
+@dataclass(frozen=True)
+class Found:
+    """A statistic of this run over seeds."""
+
+    interval: statistics.Interval
+    seeds: int
+    reasons: tuple[str, ...] = ()
+    """Why it says nothing, or less than it might."""
+
+
+def judge(claims: Mapping[str, Claim], tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """One row per claim, in their order, with the columns of ``claims.csv``.
+
+    Raises:
+        UserError: A claim names a statistic, setting or column that does not exist.
+    """
+    rows = [{"claim": name, **_judge_one(name, claim, tables)} for name, claim in claims.items()]
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return table.astype({"n_seeds": "int64"})
+
+
+def side(holds: Holds, interval: statistics.Interval) -> str:
+    """``reproduced``, ``contradicted`` or ``inconclusive``, by where the interval lies."""
+    low, high = holds.limits
+    closed = holds.between is not None  # a band holds its ends, an open side not its margin
+    if low < interval.low and interval.high < high:
+        return "reproduced"
+    if closed and low <= interval.low and interval.high <= high:
+        return "reproduced"
+    if interval.high < low or interval.low > high:
+        return "contradicted"
+    return "inconclusive"
+
+
+def single_run_side(claim: Claim, interval: statistics.Interval) -> tuple[str, str]:
+    """The verdict on a paper's single-run value, and the reason if it is inconclusive."""
+    assert claim.width_at_most is not None
+    low, high = claim.region.limits
+    if interval.high < low or interval.low > high:
+        return "contradicted", ""
+    width = interval.high - interval.low
+    if width <= claim.width_at_most:
+        return "reproduced", ""
+    return "inconclusive", (
+        f"the prediction interval for one run is {width:.3g} wide, "
+        f"more than the {claim.width_at_most:g} allowed"
+    )
+
+
+def _judge_one(
+    name: str, claim: Claim, tables: Mapping[str, pd.DataFrame]
+) -> dict[str, str | float | int | None]:
+    row: dict[str, Any] = {
+        "statement": claim.statement,
+        "source": claim.source,
+        "paper_value": claim.paper_value,
+        "n_seeds": 0,
+        "evidence": "",
+    }
+    try:
+        found, touched = _compute(name, claim, tables, prediction=claim.single_run)
+    except NotRun as missing:
+        return {
+            **row,
+            "verdict": "not run",
+            "note": _sentences([f"not run: {missing}", claim.note]),
+        }
+    prerequisite: list[str] = []
+    if claim.precondition is not None:
+        prerequisite, more = _unmet(name, claim.precondition, tables)
+        touched = pd.concat([touched, more])
+    evidence = weakest(touched)
+    blocking = [
+        *(["stand-in data cannot bear a verdict"] if evidence == "stand-in" else []),
+        *([_few(found.seeds)] if found.seeds < SEEDS_NEEDED else []),
+        *prerequisite,
+    ]
+    if claim.single_run:
+        verdict, reason = single_run_side(claim, found.interval)
+    else:
+        verdict = side(claim.region, found.interval)
+        reason = f"the interval is not wholly on one side of {claim.region}"
+    if blocking:
+        verdict = "inconclusive"
+    elif verdict == "inconclusive":
+        blocking = [reason]
+    remarks = ["the interval is for one further run"] if claim.single_run else []
+    note = _sentences([*blocking, *found.reasons, *remarks, claim.note])
+    return {
+        **row,
+        "value": found.interval.mean,
+        "ci_low": found.interval.low,
+        "ci_high": found.interval.high,
+        "n_seeds": found.seeds,
+        "verdict": verdict,
+        "evidence": evidence,
+        "note": note,
+    }
+
+
+def weakest(runs: pd.DataFrame) -> str:
+    """What the least of these runs bears on."""
+    kinds = set(runs["evidence"]) | ({"stand-in"} if runs["stand_in"].any() else set())
+    unknown = kinds - set(WEAKEST_FIRST)
+    if unknown:
+        raise UserError(
+            f"runs.csv: evidence {', '.join(sorted(map(str, unknown)))} is not one of "
+            f"{', '.join(WEAKEST_FIRST)}"
+        )
+    return min(kinds, key=WEAKEST_FIRST.index)
+
+
+def _compute(
+    name: str,
+    part: Claim | Precondition,
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    prediction: bool = False,
+) -> tuple[Found, pd.DataFrame]:
+    """The statistic over seeds, and the rows of ``runs`` it touches."""
+    module = _evidence(name, part.statistic)
+    try:
+        settings = module.Settings.model_validate(part.settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(step) for step in ("claims", name, "settings", *first["loc"]))
+        raise UserError(f"{where}: {first['msg']}; found {first['input']!r}") from None
+    touched = _touched(tables, module.runs(settings))
+    diverged = sorted(set(touched.loc[touched["status"] == "diverged", "seed"]))
+    try:
+        values = module.per_seed(tables, settings)
+    except NoRows:
+        if not diverged:
+            raise
+        values = pd.Series(dtype=float)  # the runs are there; what they never reached is not
+    seeds = sorted(set(touched["seed"]))
+    values = values.reindex(seeds).astype(float)
+    without = [seed for seed in seeds if pd.isna(values[seed]) and seed not in diverged]
+    reasons = []
+    if diverged:
+        reasons.append(f"{len(diverged)} of {len(seeds)} seeds diverged ({_listed(diverged)})")
+    if without:
+        reasons.append(f"{len(without)} of {len(seeds)} seeds have no value ({_listed(without)})")
+    array = values.to_numpy()
+    if getattr(module, "IS_CORRELATION", False):
+        interval = statistics.correlation_interval(array, prediction=prediction)
+    elif prediction:
+        interval = statistics.prediction_interval(array)
+    else:
+        interval = statistics.interval(array)
+    return Found(interval, int(values.notna().sum()), tuple(reasons)), touched
+
+
+def _touched(tables: Mapping[str, pd.DataFrame], selections: Iterable[Mapping[str, Any]]) -> Any:
+    if "runs" not in tables:
+        raise NotRun("runs.csv is missing")
+    runs = tables["runs"]
+    chosen = pd.Series(False, index=runs.index)
+    for selection in selections:
+        rows = pd.Series(True, index=runs.index)
+        for column, wanted in selection.items():
+            for value in wanted if isinstance(wanted, list) else [wanted]:
+                if not (rows & (runs[column] == value)).any():
+                    raise NotRun(f"no run with {column} {value}")
+            rows &= runs[column].isin(wanted if isinstance(wanted, list) else [wanted])
+        chosen |= rows
+    if not chosen.any():
+        raise NotRun("no runs")
+    return runs[chosen]
+
+
+def _unmet(
+    name: str, condition: Precondition, tables: Mapping[str, pd.DataFrame]
+) -> tuple[list[str], pd.DataFrame]:
+    """Why the precondition is not met (nothing if it is), and the runs it touches."""
+    try:
+        found, touched = _compute(name, condition, tables)
+    except NotRun as missing:
+        none = tables["runs"].iloc[:0]
+        return [f"precondition not run: {condition.text} ({missing})"], none
+    if found.seeds >= SEEDS_NEEDED and side(condition.holds, found.interval) == "reproduced":
+        return [], touched
+    mean, low, high = found.interval
+    numbers = f"{mean:.3g} [{low:.3g}, {high:.3g}] is not wholly {condition.holds}"
+    if found.seeds < SEEDS_NEEDED:
+        numbers = _few(found.seeds)
+    return [f"precondition unmet: {condition.text} ({numbers})"], touched
+
+
+def _evidence(name: str, statistic: str) -> ModuleType:
+    module = f"forgetting.evidence.{statistic}"
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise UserError(f"claims.{name}.statistic: there is no evidence/{statistic}.py") from None
+
+
+def _few(seeds: int) -> str:
+    counted = {0: "no seed has a value", 1: "only 1 seed has a value"}
+    return f"{counted.get(seeds, f'only {seeds} seeds have a value')}, {SEEDS_NEEDED} are needed"
+
+
+def _listed(seeds: Iterable[int]) -> str:
+    return ", ".join(str(seed) for seed in seeds)
+
+
+def _sentences(parts: Iterable[str]) -> str:
+    return "; ".join(part for part in parts if part)
