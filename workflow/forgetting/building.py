@@ -1,0 +1,74 @@
+"""From a run's specification to the objects it names: data sets, benchmark, networks.
+
+Training and measuring both build from here, so that a checkpoint is always looked at through the
+network and the images it was trained with.
+"""
+
+import importlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from forgetting import datasets
+from forgetting.errors import UserError
+from forgetting.randomness import torch_generator
+from forgetting.stages import Stages
+from forgetting.tasks import ImageBenchmark
+
+Spec = dict[str, Any]
+
+
+def read_sidecars(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """Return the descriptions (data/KEY.json) of prepared data sets."""
+    found = []
+    for path in paths:
+        try:
+            found.append(json.loads(path.read_text()))
+        except FileNotFoundError:
+            raise UserError(f"{path}: not there; prepare the data set first") from None
+    return found
+
+
+def benchmark(
+    spec: Spec, sidecars: Sequence[Path], *, seeds: Sequence[int], device: torch.device
+) -> ImageBenchmark:
+    """Return the run's benchmark for these seeds; sidecars are in the order of its data sets."""
+    entry = spec["benchmark"]
+    module = importlib.import_module(f"forgetting.benchmarks.{entry['component']}")
+    loaded = [datasets.read(path.with_suffix(".safetensors")) for path in sidecars]
+    return module.build(
+        loaded,
+        module.Settings(**entry["settings"]),
+        name=entry["name"],
+        seeds=list(seeds),
+        device=device,
+        dtype=getattr(torch, spec["training"]["dtype"]),
+    )
+
+
+def networks(spec: Spec, of: ImageBenchmark, *, seeds: Sequence[int]) -> list[Stages]:
+    """Return the run's network for each seed, as it is before training, on the benchmark's device.
+
+    The initialisation depends on benchmark and seed only, so strategies share it.
+    """
+    entry = spec["architecture"]
+    module = importlib.import_module(f"forgetting.architectures.{entry['component']}")
+    settings = module.Settings(**entry["settings"])
+    return [
+        module.build(
+            of.input_shape,
+            of.outputs,
+            settings,
+            torch_generator(spec["benchmark"]["name"], seed, "initialisation"),
+        ).to(of.pool.images.device, of.pool.mean.dtype)
+        for seed in seeds
+    ]
+
+
+def vectorises(spec: Spec) -> bool:
+    """Whether the run's architecture is faster with its seeds as a batch axis than in turn."""
+    module = importlib.import_module(f"forgetting.architectures.{spec['architecture']['component']}")
+    return bool(module.VECTORISE)

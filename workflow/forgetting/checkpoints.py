@@ -1,0 +1,74 @@
+"""Checkpoints: the weights of a pack at one moment, as safetensors with a leading seed axis."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from forgetting.ensemble import Tensors
+from forgetting.errors import UserError
+from forgetting.results import atomic
+
+
+def write(path: Path, tensors: Tensors, *, seeds: Sequence[int], task: int, epoch: int) -> None:
+    """Write tensors (S, ...) of the seeds, whole or not at all."""
+    about = {"seeds": list(seeds), "task": task, "epoch": epoch}
+    with atomic(path) as temporary:
+        save_file(
+            {name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
+            temporary,
+            metadata={"forgetting": json.dumps(about)},
+        )
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict]:
+    """Return the tensors and {seeds, task, epoch} of a checkpoint.
+
+    Raises:
+        UserError: The file is missing or not a whole checkpoint; the message names it.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads(file.metadata()["forgetting"])
+            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path}: not a readable checkpoint ({error}); delete the run's run.json "
+            "(and its .resume folder) to train it again"
+        ) from None
+
+
+def merge(paths: Sequence[Path | None], seeds: Sequence[Sequence[int]], target: Path) -> None:
+    """Join checkpoints of single seeds or smaller packs to one of all seeds.
+
+    A missing part (a seed that had diverged by then) is filled with NaN, zero for integers.
+    """
+    parts = [read(path) if path else None for path in paths]
+    like, about = next(part for part in parts if part is not None)
+    tensors = {
+        name: torch.cat(
+            [
+                part[0][name] if part else _missing(tensor, len(group))
+                for part, group in zip(parts, seeds, strict=True)
+            ]
+        )
+        for name, tensor in like.items()
+    }
+    everyone = [seed for group in seeds for seed in group]
+    write(target, tensors, seeds=everyone, task=about["task"], epoch=about["epoch"])
+
+
+def _missing(like: Tensor, seeds: int) -> Tensor:
+    value = torch.nan if like.is_floating_point() else 0
+    return torch.full((seeds, *like.shape[1:]), value, dtype=like.dtype)
+
+
+def checksum(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,129 @@
+"""The networks of a pack: one function of one network, applied to every seed at once.
+
+Strategies and losses are written for *one* network and tensors without a seed axis. With several
+seeds the ensemble maps them over stacked parameters by ``torch.func.vmap``; with one seed it
+calls them as they are, so that a single run pays nothing for the mechanism. Because optimisers
+of the SGD and Adam families act elementwise, ``torch.optim`` on the stacked leaves trains each
+seed as if it were alone.
+"""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+from torch.utils._pytree import tree_map
+
+from forgetting.stages import Stages
+
+Tensors = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Net:
+    """One network as losses and strategies see it.
+
+    Calling it runs the network in training mode (batch norm uses the batch's statistics and
+    updates its running ones). ``params`` and ``buffers`` may be changed in place where a hook
+    says so.
+    """
+
+    params: Tensors
+    buffers: Tensors
+    training: Stages
+    """The module in training mode."""
+    frozen: Stages
+    """The same structure in eval mode; its own tensors are never used."""
+    own: bool
+    """Whether ``params`` are the module's own, so that it can be called directly."""
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Return the logits (B, K) in training mode."""
+        if self.own:
+            return self.training(inputs)
+        return functional_call(self.training, (dict(self.params), dict(self.buffers)), (inputs,))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return a detached copy of parameters and buffers, to be kept in a strategy's memory."""
+        return {name: t.detach().clone() for name, t in (*self.params.items(), *self.buffers.items())}
+
+    def using(self, tensors: Tensors) -> Callable[[Tensor], Tensor]:
+        """Return the network in eval mode with these parameters and buffers in place of its own."""
+        return lambda inputs: functional_call(self.frozen, dict(tensors), (inputs,))
+
+
+class Ensemble:
+    """The networks of the seeds of a pack, with their parameters stacked when there are several.
+
+    ``params`` and ``buffers`` map state-dict names to tensors whose first axis is the seed when
+    ``stacked``, and to the one network's own tensors otherwise.
+    """
+
+    def __init__(self, networks: Sequence[Stages]) -> None:
+        self.size = len(networks)
+        self.stacked = self.size > 1
+        self._training = networks[0].train()
+        if self.stacked:
+            self.params = _stack([dict(network.named_parameters()) for network in networks])
+            self.buffers = _stack([dict(network.named_buffers()) for network in networks])
+            for tensor in self.params.values():
+                tensor.requires_grad_(True)
+        else:
+            self.params = dict(self._training.named_parameters())
+            self.buffers = dict(self._training.named_buffers())
+        self._frozen = copy.deepcopy(networks[0]).eval()
+
+    def net(self, params: Tensors, buffers: Tensors) -> Net:
+        """Return one network with these tensors (without a seed axis)."""
+        return Net(params, buffers, self._training, self._frozen, own=not self.stacked)
+
+    def map(self, function: Callable[..., Any], *trees: Any) -> Any:
+        """Apply ``function(net, *trees)`` of one network to every seed.
+
+        The trees hold tensors with a leading seed axis when the ensemble is stacked; so does what
+        comes back. Random calls inside are an error: randomness is an argument.
+        """
+
+        def of_one(params: Tensors, buffers: Tensors, *arguments: Any) -> Any:
+            return function(self.net(params, buffers), *arguments)
+
+        if not self.stacked:
+            return of_one(self.params, self.buffers, *trees)
+        trees = (self.params, self.buffers, *trees)
+        axes = tree_map(lambda leaf: 0 if isinstance(leaf, Tensor) else None, trees)
+        return torch.vmap(of_one, in_dims=axes, randomness="error")(*trees)
+
+    @torch.no_grad()
+    def predict(self, inputs: Tensor) -> Tensor:
+        """Return the logits in eval mode of inputs (S, B, C, H, W), or (B, C, H, W) for one seed."""
+
+        def logits(net: Net, x: Tensor) -> Tensor:
+            return net.using({**net.params, **net.buffers})(x)
+
+        return self.map(logits, inputs)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return parameters and buffers, detached, with a leading seed axis in any case."""
+        tensors = {**self.params, **self.buffers}
+        return {n: t.detach() if self.stacked else t.detach()[None] for n, t in tensors.items()}
+
+    @torch.no_grad()
+    def load(self, state: Tensors) -> None:
+        """Copy tensors as returned by ``state`` into the networks, in place."""
+        for name, tensor in {**self.params, **self.buffers}.items():
+            tensor.copy_(state[name] if self.stacked else state[name][0])
+
+    def gather(self, values: Tensor | None) -> Tensor | None:
+        """Drop the seed axis of a tensor (S, ...) if the ensemble keeps none."""
+        return values if values is None or self.stacked else values[0]
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Give a per-seed tensor its seed axis back: the inverse of ``gather``."""
+        return values if self.stacked else values[None]
+
+
+def _stack(states: Sequence[Tensors]) -> dict[str, Tensor]:
+    return {name: torch.stack([s[name].detach() for s in states]) for name in states[0]}

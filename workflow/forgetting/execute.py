@@ -1,0 +1,360 @@
+"""One run, from its specification to its folder: build, train, publish.
+
+The seeds of a pack are trained together where the architecture gains from it (one *group*), in
+turn where it does not (a group a seed); either way the folder looks the same. Outputs appear
+last and whole: checkpoints, tables, and then ``run.json``, which carries their checksums.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pyarrow
+import pyarrow.parquet
+import torch
+
+from forgetting import building, checkpoints, resume
+from forgetting.devices import describe
+from forgetting.ensemble import Tensors
+from forgetting.errors import UserError
+from forgetting.results import atomic
+from forgetting.strategy import Strategy
+from forgetting.training import Settings, Training
+
+ACCURACY = ("seed", "after_task", "task", "metric", "value")
+HISTORY = ("seed", "task", "epoch", "step", "statistic", "value")
+SMALL = ("accuracy.parquet", "history.parquet", "run.json")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a training job was asked to do."""
+
+    spec: dict[str, Any]
+    """study, preset, benchmark, architecture, strategy, training, seeds."""
+    folder: Path
+    """The run's folder."""
+    sidecars: Sequence[Path]
+    """Descriptions of the prepared data sets (data/KEY.json), in the benchmark's order."""
+    parent: Path | None
+    """run.json of the run that this one starts from."""
+    code: str
+    """Fingerprint of the code."""
+    device: torch.device
+    save_every: float = 60.0
+    """Seconds between rolling states."""
+    vectorise: bool | None = None
+    """Seeds as a batch axis; None: as the architecture says."""
+
+
+def execute(job: Job, *, report: Callable[[str], None], code_now: Callable[[], str]) -> None:
+    """Train the run, or finish it, or publish it again if it was finished; write its folder.
+
+    ``report`` receives lines for the log; ``code_now`` computes the fingerprint anew, so that a
+    result is never stored under code that changed meanwhile.
+    """
+    store = job.folder / ".resume"
+    with (
+        resume.Signals() as signals,
+        resume.locked(store, waiting=lambda: report("another process trains this run: waiting")),
+    ):
+        described = building.read_sidecars(job.sidecars)
+        parent = _parent(job)
+        key = _key(job, described, parent)
+        state = store / key
+        for stale in store.iterdir():
+            if stale.is_dir() and stale != state:
+                shutil.rmtree(stale)
+        if _finished(job.folder, state):
+            report("finished before: published again")
+        else:
+            _train(job, described, parent, state, signals, report=report, code_now=code_now)
+        for name in SMALL:
+            with atomic(job.folder / name) as temporary:
+                shutil.copyfile(state / name, temporary)
+        (store / "progress.json").unlink(missing_ok=True)
+
+
+def _train(
+    job: Job,
+    described: list[dict[str, Any]],
+    parent: tuple[dict[str, Any], Path] | None,
+    state: Path,
+    signals: resume.Signals,
+    *,
+    report: Callable[[str], None],
+    code_now: Callable[[], str],
+) -> None:
+    spec, seeds = job.spec, list(job.spec["seeds"])
+    settings = Settings(**spec["training"])
+    everyone = building.benchmark(spec, job.sidecars, seeds=seeds, device=job.device)
+    together = building.vectorises(spec) if job.vectorise is None else job.vectorise
+    if together and len(seeds) > 1 and everyone.rectangular():
+        groups = [list(range(len(seeds)))]
+    else:
+        groups = [[position] for position in range(len(seeds))]
+    facts = []
+    for number, positions in enumerate(groups):
+        own = [seeds[position] for position in positions]
+        home = state / f"group-{number}"
+        benchmark = everyone if len(groups) == 1 else everyone.alone(positions[0])
+
+        def keep(
+            name: str, task: int, epoch: int, tensors: Tensors, home: Path = home, own: Any = own
+        ) -> None:
+            path = home / f"{name}.safetensors"
+            checkpoints.write(path, tensors, seeds=own, task=task, epoch=epoch)
+
+        training = Training(
+            benchmark,
+            building.networks(spec, benchmark, seeds=own),
+            Strategy.from_entry(spec["strategy"]),
+            settings,
+            name=spec["benchmark"]["name"],
+            seeds=own,
+            keep=keep,
+            start=_start(spec, parent, positions),
+        )
+        facts.append(_train_group(job, training, home, signals, (number, len(groups)), report))
+    if parent is not None:
+        facts.insert(0, _inherited(spec, parent))
+    hashes, moments = _publish_checkpoints(job.folder, state, groups, seeds)
+    diverged = {int(seed): at for fact in facts for seed, at in fact["diverged"].items()}
+    rows = sorted((row for fact in facts for row in fact["accuracy"]), key=lambda row: row[:4])
+    _write_table(state / "accuracy.parquet", ACCURACY, rows)
+    history = sorted((r for f in facts for r in f["history"]), key=lambda row: row[:5])
+    _write_table(state / "history.parquet", HISTORY, history)
+    now = code_now()
+    if now != job.code:
+        raise UserError(
+            "the code of this job changed while it ran, so its result is not kept; "
+            "run the workflow again (it resumes only if the code is as it was)"
+        )
+    resume.write_json(
+        state / "run.json",
+        {
+            "spec": spec,
+            "fingerprint": job.code,
+            "status": "diverged" if diverged else "finished",
+            "seeds": {
+                str(seed): (
+                    {"status": "diverged", "task": diverged[seed][0], "step": diverged[seed][1]}
+                    if seed in diverged
+                    else {"status": "finished"}
+                )
+                for seed in seeds
+            },
+            "datasets": described,
+            "tasks": [
+                {"outputs": [task.outputs.nonzero()[0].tolist() for task in column]}
+                for column in zip(*everyone.sequences, strict=True)
+            ],
+            "parent": None if parent is None else os.path.relpath(parent[1], job.folder),
+            "checkpoints": hashes,
+            "checkpoint_tasks": moments,
+            "device": describe(job.device),
+            "threads": torch.get_num_threads(),
+            "versions": versions(),
+            "commit": commit(),
+            "wall_seconds": round(sum(fact["elapsed"] for fact in facts), 3),
+        },
+    )
+    for number in range(len(groups)):
+        shutil.rmtree(state / f"group-{number}", ignore_errors=True)
+
+
+def _train_group(
+    job: Job,
+    training: Training,
+    home: Path,
+    signals: resume.Signals,
+    place: tuple[int, int],
+    report: Callable[[str], None],
+) -> dict[str, Any]:
+    """Train one group to its end and return its facts; resume where it was left."""
+    done = resume.load(home / "facts.pt")
+    if done is not None:
+        return done
+    before, started = 0.0, time.monotonic()
+    saved = resume.load(home / "rolling.pt")
+    if saved is not None:
+        training.restore(saved["training"])
+        before = saved["elapsed"]
+        report(f"resumed at task {training.phase + 1}, epoch {training.epoch + 1}")
+
+    def elapsed() -> float:
+        return before + time.monotonic() - started
+
+    def progress() -> None:
+        share = (place[0] + training.progress) / place[1]
+        latest = [row[4] for row in training.accuracy if row[1] == training.accuracy[-1][1]]
+        resume.write_json(
+            home.parent.parent / "progress.json",
+            {
+                "pid": os.getpid(),
+                "task": min(training.phase + 1, len(training.phases)),
+                "tasks": len(training.phases),
+                "progress": share,
+                "accuracy": sum(latest) / len(latest) if latest else None,
+                "elapsed": elapsed(),
+                "device": describe(job.device),
+            },
+        )
+
+    saver = resume.Saver(
+        home / "rolling.pt",
+        lambda: {"training": training.state(), "elapsed": elapsed()},
+        signals,
+        every=job.save_every,
+        report=progress,
+    )
+    training.run(saver)
+    for seed, (task, step) in training.diverged.items():
+        report(f"seed {seed} diverged in task {task} at step {step}")
+    facts = {
+        "accuracy": training.accuracy,
+        "history": training.history,
+        "diverged": {str(seed): list(at) for seed, at in training.diverged.items()},
+        "elapsed": elapsed(),
+    }
+    resume.save(home / "facts.pt", facts)
+    (home / "rolling.pt").unlink(missing_ok=True)
+    return facts
+
+
+def _publish_checkpoints(
+    folder: Path, state: Path, groups: list[list[int]], seeds: list[int]
+) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
+    """Join the groups' checkpoints under ``checkpoints/``; return checksums and moments."""
+    homes = [state / f"group-{number}" for number in range(len(groups))]
+    names = sorted({path.stem for home in homes for path in home.glob("*.safetensors")})
+    target = folder / "checkpoints"
+    target.mkdir(exist_ok=True)
+    hashes, moments = {}, {}
+    for name in names:
+        parts = [home / f"{name}.safetensors" for home in homes]
+        path = target / f"{name}.safetensors"
+        present = [part if part.exists() else None for part in parts]
+        checkpoints.merge(present, [[seeds[p] for p in group] for group in groups], path)
+        hashes[name] = checkpoints.checksum(path)
+        _, task, *epoch = name.split("-")
+        moments[name] = {"task": int(task), "epoch": int(epoch[1]) if epoch else 0}
+    for stale in target.iterdir():
+        if stale.stem not in hashes:
+            stale.unlink()
+    return hashes, moments
+
+
+def _finished(folder: Path, state: Path) -> bool:
+    if not (state / "run.json").exists():
+        return False
+    hashes = json.loads((state / "run.json").read_text())["checkpoints"]
+    paths = {name: folder / "checkpoints" / f"{name}.safetensors" for name in hashes}
+    return all(paths[n].exists() and checkpoints.checksum(paths[n]) == hashes[n] for n in hashes)
+
+
+def _parent(job: Job) -> tuple[dict[str, Any], Path] | None:
+    if job.parent is None:
+        return None
+    try:
+        return json.loads(job.parent.read_text()), job.parent
+    except FileNotFoundError:
+        raise UserError(f"{job.parent}: not there; train the run that this one starts from") from None
+
+
+def _start(
+    spec: dict[str, Any], parent: tuple[dict[str, Any], Path] | None, positions: list[int]
+) -> tuple[int, Tensors] | None:
+    """Return the task to start after and the parent's weights of these seeds."""
+    if parent is None:
+        return None
+    task = spec["strategy"]["starts_from"]["task"]
+    path = parent[1].parent / "checkpoints" / f"task-{task}.safetensors"
+    if checkpoints.checksum(path) != parent[0]["checkpoints"][f"task-{task}"]:
+        raise UserError(f"{path}: not the checkpoint that run.json beside it describes; delete "
+                        "that run's folder to train it again")
+    tensors, _ = checkpoints.read(path)
+    return task, {name: tensor[positions] for name, tensor in tensors.items()}
+
+
+def _inherited(spec: dict[str, Any], parent: tuple[dict[str, Any], Path]) -> dict[str, Any]:
+    """Return the parent's rows from before the start, which are this run's too.
+
+    A parent that diverged before the start has no weights to start from: so has this run.
+    """
+    task = spec["strategy"]["starts_from"]["task"]
+    folder = parent[1].parent
+    accuracy = pyarrow.parquet.read_table(folder / "accuracy.parquet").to_pylist()
+    history = pyarrow.parquet.read_table(folder / "history.parquet").to_pylist()
+    return {
+        "accuracy": [
+            [row[name] for name in ACCURACY] for row in accuracy if row["after_task"] < task
+        ],
+        "history": [[row[name] for name in HISTORY] for row in history if row["task"] <= task],
+        "diverged": {
+            seed: [about["task"], about["step"]]
+            for seed, about in parent[0]["seeds"].items()
+            if about["status"] == "diverged" and about["task"] <= task
+        },
+        "elapsed": 0.0,
+    }
+
+
+def _key(
+    job: Job, described: list[dict[str, Any]], parent: tuple[dict[str, Any], Path] | None
+) -> str:
+    identity = {
+        "spec": job.spec,
+        "code": job.code,
+        "data": [about["checksum"] for about in described],
+        "parent": None if parent is None else parent[0]["checkpoints"],
+        "vectorise": job.vectorise,
+    }
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _write_table(path: Path, columns: Sequence[str], rows: list[list[Any]]) -> None:
+    text = {"metric", "statistic"}
+    types = {c: pyarrow.string() if c in text else pyarrow.int64() for c in columns}
+    types["value"] = pyarrow.float64()
+    table = pyarrow.table(
+        {
+            column: pyarrow.array([row[position] for row in rows], types[column])
+            for position, column in enumerate(columns)
+        }
+    )
+    with atomic(path) as temporary:
+        pyarrow.parquet.write_table(table, temporary)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a number may depend on."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+    }
+
+
+def commit() -> str | None:
+    """Return the code's git commit, marked when files differ from it, or None outside git."""
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(here), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".")
+        return git("rev-parse", "HEAD") + ("-changed" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

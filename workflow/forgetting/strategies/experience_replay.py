@@ -1,0 +1,73 @@
+"""Experience replay with a reservoir buffer (Chaudhry et al. 2019, arXiv 1902.10486).
+
+Every batch of new samples is joined by a batch drawn from the buffer, and one cross-entropy runs
+over both (the mean over all of them). The buffer is a uniform sample of the stream by reservoir
+sampling (Vitter 1985, algorithm R): the n-th sample of the stream takes a random place with
+probability ``buffer / n``. A sample enters the stream once, the first time that it is trained
+on, however many epochs a task has.
+
+Images are resident on the device, so the buffer holds their indices and their tasks; replaying
+an index replays the very image. Draws happen on the host, from the run's own generator.
+"""
+
+from typing import Annotated
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from forgetting.settings import Settings as Base
+from forgetting.strategy import Memory
+
+
+class Settings(Base):
+    """Sizes of the buffer and of the replayed batch."""
+
+    buffer: Annotated[int, Field(ge=0)] = 2000
+    """Number of samples that the buffer holds at most; 0 turns replay off."""
+    replay: Annotated[int, Field(ge=0)] | None = None
+    """Samples replayed with each batch; null: as many as the batch has new ones."""
+
+
+def start_plan(settings: Settings) -> Memory:
+    """Return an empty buffer: indices and tasks of the samples, and the length of the stream."""
+    return {
+        "indices": torch.zeros(settings.buffer, dtype=torch.int64),
+        "tasks": torch.zeros(settings.buffer, dtype=torch.int64),
+        "seen": torch.zeros((), dtype=torch.int64),
+    }
+
+
+def plan(
+    memory: Memory,
+    settings: Settings,
+    *,
+    indices: np.ndarray,
+    task: int,
+    first_pass: bool,
+    generator: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the replayed samples, without replacement, and then let the new ones enter."""
+    stored, tasks = memory["indices"].numpy(), memory["tasks"].numpy()
+    filled = min(int(memory["seen"]), settings.buffer)
+    wanted = len(indices) if settings.replay is None else settings.replay
+    places = generator.choice(filled, size=min(wanted, filled), replace=False)
+    chosen = stored[places], tasks[places]
+    if first_pass and settings.buffer:
+        enter(memory, indices, task, generator)
+    return chosen
+
+
+def enter(memory: Memory, indices: np.ndarray, task: int, generator: np.random.Generator) -> None:
+    """Let samples of the stream enter the buffer one after the other (Vitter's algorithm R)."""
+    stored, tasks = memory["indices"].numpy(), memory["tasks"].numpy()
+    capacity, seen = len(stored), int(memory["seen"])
+    positions = np.arange(seen, seen + len(indices))
+    places = np.where(
+        positions < capacity, positions, generator.integers(0, positions + 1, dtype=np.int64)
+    )
+    # Later samples overwrite earlier ones at the same place, as they would one at a time.
+    kept = places < capacity
+    stored[places[kept]] = indices[kept]
+    tasks[places[kept]] = task
+    memory["seen"] += len(indices)

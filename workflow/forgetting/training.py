@@ -1,0 +1,387 @@
+"""The training loop: a pack of seeds through a sequence of tasks, step by step.
+
+The loop is the same for every strategy and benchmark. What it guarantees:
+
+* no host synchronisation inside a step; losses are looked at once a *chunk* of steps;
+* its whole state is a tree of tensors and plain values (``Training.state``), complete at every
+  step boundary, so that a run that was killed ends as if it had not been;
+* raw facts come out: accuracies of every task after every task with row 0 before training, the
+  online curve, and the weights at scheduled moments.
+"""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+from torch.utils._pytree import tree_map
+
+from forgetting.ensemble import Ensemble, Net, Tensors
+from forgetting.evaluation import accuracies
+from forgetting.randomness import numpy_generator
+from forgetting.settings import Settings as Base
+from forgetting.stages import Stages
+from forgetting.strategy import Context, Memory, Phase, Strategy
+from forgetting.tasks import Batch, ImageBenchmark
+
+CHUNKS_PER_EPOCH = 10
+
+
+class Settings(Base):
+    """How every task is trained."""
+
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    """Stochastic gradient descent or Adam."""
+    learning_rate: Annotated[float, Field(gt=0)] = 0.1
+    """Step size."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Momentum of sgd (heavy ball); adam ignores it."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay rates of adam's moments; sgd ignores them."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """L2 coefficient, added to the gradient as torch.optim does."""
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    """New samples in a batch; the last batch of an epoch may be smaller."""
+    epochs: Annotated[int, Field(ge=1)] = 1
+    """Passes over each task's training images."""
+    milestones: list[int] = []
+    """Epochs (counted from 1 in each task) after which the learning rate is multiplied by gamma."""
+    gamma: Annotated[float, Field(gt=0)] = 0.1
+    """Factor of the learning rate at a milestone."""
+    reset_optimizer: bool = True
+    """Whether each task starts with a fresh optimiser state."""
+    evaluate: Literal["all", "seen", "current"] = "all"
+    """Tasks whose accuracy is taken after each task: all, those trained so far, or the last."""
+    checkpoints: Literal["all"] | list[int] = "all"
+    """Tasks after which the weights are kept (0: before training)."""
+    checkpoint_epochs: list[int] = []
+    """Epochs (from 1) of every task after which the weights are kept as well."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """Precision of weights and inputs."""
+
+
+class Training:
+    """A training of one ensemble, from its first step to its last.
+
+    ``accuracy`` holds rows (seed, after_task, task, metric, value), ``history`` rows (seed, task,
+    epoch, step, statistic, value), ``diverged`` (task, step) by seed.
+    """
+
+    def __init__(
+        self,
+        benchmark: ImageBenchmark,
+        networks: Sequence[Stages],
+        strategy: Strategy,
+        settings: Settings,
+        *,
+        name: str,
+        seeds: Sequence[int],
+        keep: Callable[[str, int, int, Tensors], None],
+        start: tuple[int, Tensors] | None = None,
+    ) -> None:
+        """Prepare the training.
+
+        Args:
+            benchmark: The tasks, for these seeds.
+            networks: One initialised network per seed, on the benchmark's device.
+            strategy: The strategy.
+            settings: Training settings.
+            name: The benchmark's name: the root of the seed tree.
+            seeds: The seeds.
+            keep: Called with (checkpoint name, task, epoch, tensors with a leading seed axis).
+            start: Task after which to start, and the weights to start from.
+        """
+        self.benchmark, self.strategy, self.settings = benchmark, strategy, settings
+        self.name, self.seeds, self._keep = name, list(seeds), keep
+        self.ensemble = Ensemble(networks)
+        self.first_task = 0
+        if start is not None:
+            self.first_task = start[0]
+            self.ensemble.load(start[1])
+        self.phases = [p for p in strategy.phases(benchmark.tasks) if p.task > self.first_task]
+        self._initial = (
+            {n: t.clone() for n, t in self.ensemble.state().items()}
+            if any(phase.fresh for phase in self.phases)
+            else {}
+        )
+        self.optimizer = self._new_optimizer()
+        self.memory: Memory = strategy.start(self.ensemble)
+        self.plan_memory: Memory = strategy.start_plan(len(self.seeds))
+        self._generators: dict[str, np.random.Generator] = {}
+        self.accuracy: list[list[Any]] = []
+        self.history: list[list[Any]] = []
+        self.diverged: dict[int, tuple[int, int]] = {}
+        # Where the training stands: the phase, whether it has begun, the epoch and the step to come.
+        self.phase, self.begun, self.epoch, self.step = -1, False, 0, 0
+        self._chunk: list[dict[str, Tensor]] = []
+
+    # ---------------------------------------------------------------- the loop
+
+    def run(self, at_step: Callable[[], None] = lambda: None) -> None:
+        """Train to the end; ``at_step`` is called at every step boundary and may raise."""
+        if self.phase < 0:
+            self._evaluate(self.first_task)
+            self._checkpoint(self.first_task, 0)
+            self.phase = 0
+        while self.phase < len(self.phases) and not self.finished:
+            phase = self.phases[self.phase]
+            context = self._context(phase.task)
+            if not self.begun:
+                self._begin(phase, context)
+            while self.epoch < self.settings.epochs and not self.finished:
+                self._run_epoch(phase, context, at_step)
+            if not self.finished:
+                self._end(phase, context)
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to train: all phases done, or every seed diverged."""
+        return self.phase >= len(self.phases) or len(self.diverged) == len(self.seeds)
+
+    @property
+    def progress(self) -> float:
+        """The share of the training that is done, phases weighed alike."""
+        if self.finished or not self.phases:
+            return 1.0
+        return (max(self.phase, 0) + self.epoch / self.settings.epochs) / len(self.phases)
+
+    def _context(self, task: int) -> Context:
+        gather = self.ensemble.gather
+        return Context(
+            outputs=gather(self.benchmark.outputs_of(task)),
+            old_groups=gather(self.benchmark.old_groups(task)),
+        )
+
+    def _begin(self, phase: Phase, context: Context) -> None:
+        if phase.fresh:
+            self.ensemble.load(self._initial)
+        if self.settings.reset_optimizer or phase.fresh:
+            self.optimizer = self._new_optimizer()
+        self.memory = self.strategy.around_task(
+            "before_task", self.ensemble, self.memory, task=phase.task, context=context
+        )
+        self.begun = True
+
+    def _end(self, phase: Phase, context: Context) -> None:
+        self._note_divergence(~self._weights_finite(), phase.task, self.step)
+        self.memory = self.strategy.around_task(
+            "after_task", self.ensemble, self.memory, task=phase.task, context=context
+        )
+        self._evaluate(phase.task)
+        self._checkpoint(phase.task, self.settings.epochs)
+        self.phase, self.begun, self.epoch, self.step = self.phase + 1, False, 0, 0
+
+    def _run_epoch(self, phase: Phase, context: Context, at_step: Callable[[], None]) -> None:
+        settings, benchmark = self.settings, self.benchmark
+        indices, owners = self._data_order(phase)
+        steps = math.ceil(indices.shape[1] / settings.batch_size)
+        chunk = math.ceil(steps / CHUNKS_PER_EPOCH)
+        passed = sum(self.epoch >= milestone for milestone in settings.milestones)
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.learning_rate * settings.gamma**passed
+        device = benchmark.pool.images.device
+        resident = torch.from_numpy(indices).to(device)
+        plans = self.strategy.has("plan")
+        # Samples' own tasks matter only where a batch can mix tasks.
+        mixed = plans or len(phase.data) > 1
+        while self.step < steps:
+            at_step()
+            window = slice(self.step * settings.batch_size, (self.step + 1) * settings.batch_size)
+            chosen, tasks = resident[:, window], None
+            new = chosen.shape[1]
+            if mixed:
+                own = owners[:, window]
+                added = self.strategy.plan(
+                    self.plan_memory,
+                    indices=indices[:, window],
+                    task=phase.task,
+                    first_pass=self.epoch == 0,
+                    generators=self._generator,
+                )
+                if added is not None:
+                    chosen = torch.cat([chosen, torch.from_numpy(added[0]).to(device)], dim=1)
+                    own = np.concatenate([own, added[1]], axis=1)
+                tasks = torch.from_numpy(own).to(device)
+            inputs, targets = benchmark.fetch(chosen, phase.task if tasks is None else tasks)
+            mask = benchmark.training_mask(phase.task, tasks)
+            gather = self.ensemble.gather
+            self._step(Batch(gather(inputs), gather(targets), gather(mask)), new, context)
+            self.step += 1
+            if self.step % chunk == 0 or self.step == steps:
+                self._close_chunk(phase)
+                if self.finished:
+                    return
+        self.epoch, self.step = self.epoch + 1, 0
+        if self.epoch in settings.checkpoint_epochs:
+            self._checkpoint(phase.task, self.epoch, within=True)
+
+    def _data_order(self, phase: Phase) -> tuple[np.ndarray, np.ndarray]:
+        """Return the epoch's indices and their tasks (S, n); a function of the seed tree alone."""
+        indices, owners = (
+            self.benchmark.train_indices(phase.data),
+            self.benchmark.task_numbers(phase.data),
+        )
+        order = np.stack(
+            [
+                numpy_generator(self.name, seed, "data order", phase.task, self.epoch).permutation(
+                    indices.shape[1]
+                )
+                for seed in self.seeds
+            ]
+        )
+        return np.take_along_axis(indices, order, 1), np.take_along_axis(owners, order, 1)
+
+    # ---------------------------------------------------------------- one step
+
+    def _step(self, batch: Batch, new: int, context: Context) -> None:
+        ensemble, strategy, optimizer = self.ensemble, self.strategy, self.optimizer
+
+        def objective(
+            net: Net, batch: Batch, memory: Memory, context: Context
+        ) -> tuple[dict[str, Tensor], Tensor]:
+            logits = net(batch.inputs)
+            competing = (
+                logits if batch.mask is None else logits.masked_fill(~batch.mask, -torch.inf)
+            )
+            terms = {"loss": functional.cross_entropy(competing, batch.targets)}
+            terms |= strategy.loss(net, batch, logits, memory, context)
+            hits = competing[:new].detach().argmax(dim=-1) == batch.targets[:new]
+            return terms, hits.float().mean()
+
+        terms, accuracy = ensemble.map(objective, batch, self.memory, context)
+        total = sum(terms.values())
+        optimizer.zero_grad(set_to_none=True)
+        total.sum().backward()
+        follow = strategy.has("after_step")
+        before = {n: p.detach().clone() for n, p in ensemble.params.items()} if follow else {}
+        optimizer.step()
+        if follow:
+            with torch.no_grad():
+                self.memory = strategy.after_step(
+                    ensemble,
+                    self.memory,
+                    before=before,
+                    gradients={n: p.grad for n, p in ensemble.params.items() if p.grad is not None},
+                    slots={n: self._slots(p) for n, p in ensemble.params.items()},
+                )
+        facts = {**terms, "total": total, "accuracy": accuracy}
+        self._chunk.append({name: ensemble.spread(fact.detach()) for name, fact in facts.items()})
+
+    def _slots(self, parameter: Tensor) -> dict[str, Tensor]:
+        state = self.optimizer.state.get(parameter, {})
+        return {
+            name: slot
+            for name, slot in state.items()
+            if isinstance(slot, Tensor) and slot.shape == parameter.shape
+        }
+
+    def _new_optimizer(self) -> torch.optim.Optimizer:
+        settings, leaves = self.settings, list(self.ensemble.params.values())
+        if settings.optimizer == "adam":
+            return torch.optim.Adam(
+                leaves,
+                lr=settings.learning_rate,
+                betas=settings.betas,
+                weight_decay=settings.weight_decay,
+            )
+        return torch.optim.SGD(
+            leaves,
+            lr=settings.learning_rate,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        )
+
+    # ---------------------------------------------------------------- facts
+
+    def _close_chunk(self, phase: Phase) -> None:
+        """Write the chunk's means to the history and look for losses that are not finite."""
+        stacked = {name: torch.stack([f[name] for f in self._chunk]) for name in self._chunk[0]}
+        means = {name: values.mean(dim=0).tolist() for name, values in stacked.items()}
+        self.history += [
+            [seed, phase.task, self.epoch + 1, self.step, name, values[position]]
+            for position, seed in enumerate(self.seeds)
+            if seed not in self.diverged
+            for name, values in means.items()
+            if name != "total"
+        ]
+        broken = ~stacked["total"].isfinite()
+        first = self.step - len(self._chunk) + 1 + broken.int().argmax(dim=0)
+        self._chunk = []
+        self._note_divergence(broken.any(dim=0), phase.task, first)
+
+    def _note_divergence(self, broken: Tensor, task: int, step: Tensor | int) -> None:
+        """Record the first (task, step in the epoch, from 1) at which a seed was not finite."""
+        for position, seed in enumerate(self.seeds):
+            if broken[position] and seed not in self.diverged:
+                at = int(step[position]) if isinstance(step, Tensor) else step
+                self.diverged[seed] = (task, at)
+
+    def _weights_finite(self) -> Tensor:
+        floats = [t for t in self.ensemble.state().values() if t.is_floating_point()]
+        return torch.stack([t.flatten(1).isfinite().all(dim=1) for t in floats]).all(dim=0)
+
+    def _evaluate(self, after: int) -> None:
+        everything = range(1, self.benchmark.tasks + 1)
+        tasks = {
+            "all": everything,
+            "seen": everything if after == 0 else everything[:after],
+            "current": everything[max(after - 1, 0) : max(after, 1)],
+        }[self.settings.evaluate]
+        self.accuracy += [
+            [seed, after, task, metric, values[position]]
+            for task, metric, values in accuracies(self.ensemble, self.benchmark, after, tasks)
+            for position, seed in enumerate(self.seeds)
+            if seed not in self.diverged
+        ]
+
+    def _checkpoint(self, task: int, epoch: int, *, within: bool = False) -> None:
+        scheduled = self.settings.checkpoints
+        if within or scheduled == "all" or task in scheduled:
+            name = f"task-{task}-epoch-{epoch}" if within else f"task-{task}"
+            self._keep(name, task, epoch, self.ensemble.state())
+
+    def _generator(self, position: int, role: str) -> np.random.Generator:
+        key = f"{position}/{role}"
+        if key not in self._generators:
+            self._generators[key] = numpy_generator(self.name, self.seeds[position], role)
+        return self._generators[key]
+
+    # ---------------------------------------------------------------- resume
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that the rest of the training depends on, and the facts so far."""
+        return {
+            "weights": self.ensemble.state(),
+            "optimizer": self.optimizer.state_dict(),
+            "memory": self.memory,
+            "plan_memory": self.plan_memory,
+            "generators": {
+                key: json.dumps(g.bit_generator.state) for key, g in self._generators.items()
+            },
+            "position": [self.phase, int(self.begun), self.epoch, self.step],
+            "chunk": self._chunk,
+            "accuracy": self.accuracy,
+            "history": self.history,
+            "diverged": {str(seed): list(at) for seed, at in self.diverged.items()},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a training where ``state`` was taken."""
+        self.ensemble.load(state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        device = self.benchmark.pool.images.device
+        self.memory = tree_map(lambda tensor: tensor.to(device), state["memory"])
+        self.plan_memory = state["plan_memory"]
+        for key, text in state["generators"].items():
+            self._generators[key] = np.random.Generator(np.random.PCG64())
+            self._generators[key].bit_generator.state = json.loads(text)
+        self.phase, begun, self.epoch, self.step = state["position"]
+        self.begun = bool(begun)
+        self._chunk = tree_map(lambda tensor: tensor.to(device), state["chunk"])
+        self.accuracy, self.history = state["accuracy"], state["history"]
+        self.diverged = {int(seed): tuple(at) for seed, at in state["diverged"].items()}
