@@ -1,0 +1,176 @@
+"""What every strategy found in the folder has to satisfy, whatever it does."""
+
+import inspect
+
+import pytest
+import toy
+import torch
+
+from forgetting import components
+from forgetting.strategy import Context
+from forgetting.tasks import Batch
+
+NAMES = components.names("strategies")
+# Settings under which a strategy acts in the small trainings here, and under which it must be
+# exactly plain training. A strategy without strengths (what it does is its schedule) has none.
+ACTIVE = {"experience_replay": {"buffer": 20}, "lwf": {"alpha": 3.0}}
+NEUTRAL = {
+    "sgd": [{}],
+    "lwf": [{"alpha": 0.0}],
+    "experience_replay": [{"buffer": 0}, {"replay": 0}],
+}
+HOOKS = {
+    "phases": ["tasks", "settings"],
+    "start": ["net", "settings"],
+    "before_task": ["net", "memory", "settings", "task", "context"],
+    "start_plan": ["settings"],
+    "plan": ["memory", "settings", "indices", "task", "first_pass", "generator"],
+    "loss": ["net", "batch", "logits", "memory", "settings", "context"],
+    "after_step": ["net", "memory", "settings", "before", "gradients", "slots"],
+    "after_task": ["net", "memory", "settings", "task", "context"],
+}
+
+
+def entry(name, settings=None):
+    return [{"component": name, "settings": ACTIVE.get(name, {}) if settings is None else settings}]
+
+
+def assert_equal(one, other):
+    assert one.kept.keys() == other.kept.keys()
+    for name, tensors in one.kept.items():
+        for key, tensor in tensors.items():
+            assert torch.equal(tensor, other.kept[name][key]), (name, key)
+    assert one.accuracy == other.accuracy
+    assert one.history == other.history
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_hooks_have_the_arguments_that_the_loop_gives(name):
+    module = components.load("strategies", name)
+    assert hasattr(module, "Settings")
+    for hook, arguments in HOOKS.items():
+        if hasattr(module, hook):
+            assert list(inspect.signature(getattr(module, hook)).parameters) == arguments
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [(n, s) for n in NAMES for s in NEUTRAL.get(n, [])]
+)
+@pytest.mark.parametrize("architecture", ["mlp", "resnet18"])
+def test_strength_zero_is_plain_training_bit_for_bit(name, settings, architecture):
+    plain = toy.trained(entry("sgd"), architecture=architecture, dtype="float32", epochs=1)
+    neutral = toy.trained(entry(name, settings), architecture=architecture, dtype="float32", epochs=1)
+    assert_equal(plain, neutral)
+
+
+def test_every_strategy_with_a_strength_states_its_neutral_setting():
+    scheduled = {n for n in NAMES if hasattr(components.load("strategies", n), "phases")}
+    assert set(NAMES) - scheduled <= set(NEUTRAL)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_two_runs_are_equal(name):
+    assert_equal(toy.trained(entry(name)), toy.trained(entry(name)))
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"sgd"}))
+def test_it_differs_from_plain_training_when_it_acts(name):
+    plain, acting = toy.trained(entry("sgd")), toy.trained(entry(name))
+    assert any(
+        not torch.equal(tensor, acting.kept["task-3"][key])
+        for key, tensor in plain.kept["task-3"].items()
+    )
+
+
+@pytest.mark.parametrize("scenario", ["class_incremental", "task_incremental"])
+@pytest.mark.parametrize("architecture", ["mlp", "convgru", "resnet18"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_pack_equals_its_seeds_alone(name, architecture, scenario):
+    seeds = (0, 3)
+    settings = {"architecture": architecture, "scenario": scenario, "epochs": 1}
+    pack = toy.trained(entry(name), seeds, **settings)
+    for position, seed in enumerate(seeds):
+        alone = toy.trained(entry(name), (seed,), **settings)
+        assert [row for row in pack.accuracy if row[0] == seed] == alone.accuracy
+        for moment, tensors in alone.kept.items():
+            for key, tensor in tensors.items():
+                torch.testing.assert_close(
+                    pack.kept[moment][key][position], tensor[0], rtol=1e-10, atol=1e-10
+                )
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+@pytest.mark.parametrize("name", NAMES)
+def test_memory_survives_save_and_load_in_mid_task(name, seeds, tmp_path):
+    from forgetting import resume
+
+    whole = toy.trained(entry(name), seeds)
+    # Stop in the middle of the second task's second epoch, write, read, go on in a new object.
+    stopped = toy.training(entry(name), seeds)
+
+    def stop():
+        if (stopped.phase, stopped.epoch, stopped.step) == (1, 1, 3):
+            raise Killed
+
+    with pytest.raises(Killed):
+        stopped.run(stop)
+    resume.save(tmp_path / "state.pt", stopped.state())
+    taken_up = toy.training(entry(name), seeds)
+    taken_up.kept.update(stopped.kept)
+    taken_up.restore(resume.load(tmp_path / "state.pt"))
+    taken_up.run()
+    assert_equal(whole, taken_up)
+
+
+@pytest.mark.parametrize("scenario", ["class_incremental", "task_incremental"])
+@pytest.mark.parametrize(
+    "name", [n for n in NAMES if hasattr(components.load("strategies", n), "loss")]
+)
+def test_a_penalty_is_positive_after_a_move_and_its_gradient_is_right(name, scenario):
+    """In the second task; the gradient against central differences in random directions."""
+    run = toy.training(entry(name), scenario=scenario)
+
+    def stop():
+        if (run.phase, run.step) == (1, 0):
+            raise Killed
+
+    with pytest.raises(Killed):
+        run.run(stop)
+    generator = torch.Generator().manual_seed(0)
+    context = Context(run.benchmark.outputs_of(2)[0], run.benchmark.old_groups(2)[0])
+    indices = torch.from_numpy(run.benchmark.train_indices([2])[:, :16])
+    inputs, targets = run.benchmark.fetch(indices, 2)
+    batch = Batch(inputs[0], targets[0], None)
+    weights = {n: p.detach().clone() for n, p in run.ensemble.params.items()}
+    with torch.no_grad():
+        for parameter in run.ensemble.params.values():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype))
+    moved = {n: p.detach().clone() for n, p in run.ensemble.params.items()}
+
+    def penalty() -> torch.Tensor:
+        net = run.ensemble.net(run.ensemble.params, run.ensemble.buffers)
+        return sum(run.strategy.loss(net, batch, net(batch.inputs), run.memory, context).values())
+
+    value = penalty()
+    assert value > 0
+    gradients = torch.autograd.grad(value, list(run.ensemble.params.values()), allow_unused=True)
+    assert any((moved[n] != weights[n]).any() for n in moved)
+    for _ in range(3):
+        direction = {
+            n: torch.randn(p.shape, generator=generator, dtype=p.dtype) for n, p in moved.items()
+        }
+        slope = sum(
+            (g * direction[n]).sum() for n, g in zip(moved, gradients, strict=True) if g is not None
+        )
+        shifted = []
+        for step in (1e-5, -1e-5):
+            with torch.no_grad():
+                for n, parameter in run.ensemble.params.items():
+                    parameter.copy_(moved[n] + step * direction[n])
+            shifted.append(penalty().detach())
+        numeric = (shifted[0] - shifted[1]) / 2e-5
+        torch.testing.assert_close(slope, numeric, rtol=1e-5, atol=1e-7)
