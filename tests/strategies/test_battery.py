@@ -87,7 +87,10 @@ def test_it_differs_from_plain_training_when_it_acts(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_pack_equals_its_seeds_alone(name, architecture, scenario):
     seeds = (0, 3)
-    settings = {"architecture": architecture, "scenario": scenario, "epochs": 1}
+    # Small steps over batches of equal size: batch norm over the two samples of a ragged last
+    # batch amplifies rounding without bound.
+    settings = {"architecture": architecture, "scenario": scenario, "learning_rate": 0.01}
+    settings["batch_size"] = 10
     pack = toy.trained(entry(name), seeds, **settings)
     for position, seed in enumerate(seeds):
         alone = toy.trained(entry(name), (seed,), **settings)
@@ -166,11 +169,11 @@ def test_a_penalty_is_positive_after_a_move_and_its_gradient_is_right(name, scen
         slope = sum(
             (g * direction[n]).sum() for n, g in zip(moved, gradients, strict=True) if g is not None
         )
-        shifted = []
-        for step in (1e-5, -1e-5):
+        shifted = []  # a short step, so that no unit crosses its kink
+        for step in (1e-7, -1e-7):
             with torch.no_grad():
                 for n, parameter in run.ensemble.params.items():
                     parameter.copy_(moved[n] + step * direction[n])
             shifted.append(penalty().detach())
-        numeric = (shifted[0] - shifted[1]) / 2e-5
+        numeric = (shifted[0] - shifted[1]) / 2e-7
         torch.testing.assert_close(slope, numeric, rtol=1e-5, atol=1e-7)
