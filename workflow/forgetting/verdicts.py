@@ -97,7 +97,7 @@ def _judge_one(
         return {
             **row,
             "verdict": "not run",
-            "note": _sentences([f"not run: {missing}", claim.note]),
+            "note": _sentences([str(missing), claim.note]),
         }
     prerequisite: list[str] = []
     if claim.precondition is not None:

@@ -34,6 +34,7 @@ def select(tables: Tables, name: str, where: Where) -> pd.DataFrame:
         UserError: A column does not exist.
     """
     rows = table(tables, name)
+    said: list[str] = []
     for column in sorted(where, key=lambda column: column not in RUN_COLUMNS):
         known(rows, name, column)
         wanted = where[column]
@@ -45,10 +46,12 @@ def select(tables: Tables, name: str, where: Where) -> pd.DataFrame:
             values = wanted if isinstance(wanted, list) else [wanted]
             for value in values:
                 if not (rows[column] == value).any():
-                    raise NoRows(f"{name}.csv has no rows with {column} {value}")
+                    so_far = ", ".join([*said, f"{column} {value}"])
+                    raise NoRows(f"{name}.csv has no rows with {so_far}")
             rows = rows[rows[column].isin(values)]
+        said.append(f"{column} {wanted}")
         if rows.empty:
-            raise NoRows(f"{name}.csv has no rows with {column} {wanted}")
+            raise NoRows(f"{name}.csv has no rows with {', '.join(said)}")
     return rows
 
 

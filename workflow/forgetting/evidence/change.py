@@ -48,12 +48,12 @@ def per_seed(tables: Tables, settings: Settings) -> pd.Series:
 
     # A run that stopped early has no last task; its peak so far is not the run's peak.
     points = at("last")[groups]
-    for moment in (settings.start, settings.end):
+    for name, moment in (("start", settings.start), ("end", settings.end)):
         found = at(moment)
         one_per_seed(found, settings.column, over=settings.over)  # refuses more than one row each
-        value = found[[*groups, settings.column]].rename(columns={settings.column: str(moment)})
+        value = found[[*groups, settings.column]].rename(columns={settings.column: name})
         points = points.merge(value, on=groups, how="left")
-    start, end = points[str(settings.start)], points[str(settings.end)]
+    start, end = points["start"], points["end"]
     points["change"] = (end - start) / start.abs() if settings.relative else end - start
     seeds = one_per_seed(points, "change", over=settings.over, combine=settings.combine)
     return seeds.reindex(sorted(rows["seed"].unique()))

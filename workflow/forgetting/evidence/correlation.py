@@ -42,7 +42,7 @@ def per_seed(tables: Tables, settings: Settings) -> pd.Series:
     rows = select(tables, settings.table, settings.where)
     known(rows, settings.table, settings.x, settings.y, *settings.hold)
     points = rows.dropna(subset=[settings.x, settings.y])
-    groups = {seed: group for seed, group in points.groupby("seed")}
+    groups = dict(iter(points.groupby("seed")))
     fullest = max(map(len, groups.values()), default=0)
     seeds = sorted(rows["seed"].unique())
     complete = [seed for seed in seeds if seed in groups and len(groups[seed]) == fullest]
@@ -58,6 +58,8 @@ def runs(settings: Settings) -> list[dict[str, Any]]:
 def _correlation(points: pd.DataFrame, settings: Settings) -> float:
     x, y = points[settings.x].to_numpy(float), points[settings.y].to_numpy(float)
     if settings.hold:
-        fixed = pd.get_dummies(points[settings.hold].astype(str), drop_first=True, dtype=float)
+        fixed = pd.get_dummies(
+            points[list(settings.hold)].astype(str), drop_first=True, dtype=float
+        )
         return statistics.partial_correlation(x, y, fixed.to_numpy(), method=settings.method)
     return statistics.spearman(x, y) if settings.method == "spearman" else statistics.pearson(x, y)
