@@ -1,0 +1,130 @@
+"""Components: one idea, one file, found by its name.
+
+A component is a file of data/, benchmarks/, architectures/, strategies/, measures/, figures/ or
+evidence/; the file's name is the name that a study uses. Nothing is registered anywhere.
+
+A study is checked whenever the workflow is parsed, which happens before every run and once more
+in every cluster job, so it must not cost the import of torch. The class statement ``Settings``
+of a component is therefore evaluated on its own, from the file's syntax tree, together with the
+other settings classes of that file that it uses and the imports of typing, pydantic and
+forgetting.settings; the rest of the module is not executed.
+"""
+
+import ast
+import difflib
+import functools
+import importlib
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+
+from forgetting.errors import UserError
+from forgetting.settings import Settings
+
+PACKAGE = Path(__file__).parent
+KINDS = ("data", "benchmarks", "architectures", "strategies", "measures", "figures", "evidence")
+SAFE_IMPORTS = ("__future__", "typing", "pydantic", "forgetting.settings")
+
+
+def names(kind: str) -> list[str]:
+    """Return the names of all components of a kind, sorted."""
+    return sorted(
+        path.stem for path in (PACKAGE / kind).glob("*.py") if not path.stem.startswith("_")
+    )
+
+
+def find(kind: str, name: str, *, key: str = "") -> str:
+    """Return the component's name, checked to exist; ``key`` says where the user named it.
+
+    Raises:
+        UserError: There is no such component; the message lists those there are.
+    """
+    known = names(kind)
+    if name in known:
+        return name
+    where = f"{key}: " if key else ""
+    raise UserError(
+        f'{where}found "{name}", which is not a file of workflow/forgetting/{kind}; '
+        f"{allowed(name, known)}"
+    )
+
+
+def allowed(found: object, known: Iterable[object]) -> str:
+    """Return "allowed: a, b" with a suggestion when something close to ``found`` is known."""
+    options = [str(option) for option in known]
+    text = f"allowed: {', '.join(options)}" if options else "nothing is allowed here"
+    lowered = {option.lower().replace("-", "_"): option for option in options}
+    wanted = str(found).lower().replace("-", "_")
+    close = difflib.get_close_matches(wanted, lowered, n=1, cutoff=0.6)
+    return f'{text}. Did you mean "{lowered[close[0]]}"?' if close else text
+
+
+def load(kind: str, name: str) -> ModuleType:
+    """Import a component.
+
+    Raises:
+        UserError: There is no such component.
+    """
+    return importlib.import_module(f"forgetting.{kind}.{find(kind, name)}")
+
+
+def settings_class(kind: str, name: str) -> type[Settings]:
+    """Return a component's settings class without importing the component.
+
+    A component without a class ``Settings`` has no settings.
+
+    Raises:
+        UserError: There is no such component.
+    """
+    return class_of(PACKAGE / kind / f"{find(kind, name)}.py", "Settings")
+
+
+def figures(study: str) -> dict[str, type[Settings]]:
+    """Return the figures of a study, by function name, with their settings classes.
+
+    A figure is a public function of figures/<study>.py whose settings class bears its name in
+    camel case.
+    """
+    path = PACKAGE / "figures" / f"{study.replace('-', '_')}.py"
+    if not path.exists():
+        return {}
+    tree = _tree(path)
+    classes = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+    functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    camel = {name: "".join(map(str.capitalize, name.split("_"))) for name in functions}
+    return {name: class_of(path, camel[name]) for name in functions if camel[name] in classes}
+
+
+@functools.cache
+def class_of(path: Path, name: str) -> type[Settings]:
+    """Evaluate one settings class of a file from its syntax tree; see the module's docstring."""
+    tree = _tree(path)
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    if name not in classes:
+        return type(name, (Settings,), {"__module__": f"forgetting.{path.stem}"})
+    wanted: set[str] = set()
+    pending = [name]
+    while pending:
+        current = pending.pop()
+        wanted.add(current)
+        used = {node.id for node in ast.walk(classes[current]) if isinstance(node, ast.Name)}
+        pending += [other for other in used & set(classes) if other not in wanted]
+    body = [
+        node
+        for node in tree.body
+        if (isinstance(node, ast.ImportFrom) and node.module in SAFE_IMPORTS)
+        or (isinstance(node, ast.Import) and all(a.name in SAFE_IMPORTS for a in node.names))
+        or (isinstance(node, ast.ClassDef) and node.name in wanted)
+    ]
+    namespace: dict[str, object] = {"__name__": f"{__name__}.{path.stem}"}
+    module = ast.Module(body=body, type_ignores=[])  # type: ignore[arg-type]
+    exec(compile(module, str(path), "exec"), namespace)
+    made = namespace[name]
+    assert isinstance(made, type)
+    assert issubclass(made, Settings)
+    return made
+
+
+@functools.cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))

@@ -1,0 +1,151 @@
+"""Fingerprint of the code that a job can reach: a part of the job's identity.
+
+A job runs one command and a few components. Reached from these through import statements (those
+inside functions included), all first-party modules count, and nothing else: an edit of one
+strategy changes the fingerprint of that strategy's runs only. The hash is taken over the syntax
+tree without docstrings and comments, so a reworded explanation changes no fingerprint, and with
+an own dump that leaves out empty fields, so that every Python version gives the same value.
+
+This module itself is not counted: how a fingerprint is computed does not matter to a result.
+"""
+
+import ast
+import functools
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).parent
+NAME = PACKAGE.name
+LEFT_OUT = frozenset({f"{NAME}.fingerprint"})
+Component = tuple[str, str]
+
+
+def fingerprint(command: str, components: Iterable[Component], *, root: Path = PACKAGE) -> str:
+    """Return 16 hexadecimal digits for the code of a command with these (kind, name) components.
+
+    ``root`` is the folder of the package.
+    """
+    digest = hashlib.sha256()
+    for module, path in closure(command, components, root=root).items():
+        digest.update(f"{module} {_digest(path)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def closure(
+    command: str, components: Iterable[Component], *, root: Path = PACKAGE
+) -> dict[str, Path]:
+    """Return the first-party modules that a command with these components can import, by name."""
+    start = [f"{NAME}.commands.{command}", *(f"{NAME}.{kind}.{name}" for kind, name in components)]
+    found: dict[str, Path] = {}
+    pending = list(start)
+    while pending:
+        module = pending.pop()
+        if module in found or module in LEFT_OUT:
+            continue
+        path = _path(module, root)
+        if path is None:
+            if module in start:
+                raise FileNotFoundError(f"no module {module} under {root}")
+            continue
+        found[module] = path
+        package, _, _ = module.rpartition(".")
+        pending += [package] if package else []
+        pending += _imports(path, module, path.name == "__init__.py")
+    return dict(sorted(found.items()))
+
+
+def train_components(spec: Mapping[str, Any]) -> list[Component]:
+    """Return the components that a training job runs, from its resolved specification."""
+    strategies = [("strategies", part["component"]) for part in spec["strategy"]["parts"]]
+    return [*_built(spec), *strategies]
+
+
+def measure_components(spec: Mapping[str, Any], measure: str) -> list[Component]:
+    """Return the components that measuring a run takes, from the run's specification."""
+    return [*_built(spec), ("measures", measure)]
+
+
+def _built(spec: Mapping[str, Any]) -> list[Component]:
+    kinds = {"benchmark": "benchmarks", "architecture": "architectures"}
+    return [(kind, spec[part]["component"]) for part, kind in kinds.items()]
+
+
+def _path(module: str, root: Path) -> Path | None:
+    """Return the module's file, or None for what is not first-party or no module."""
+    head, *rest = module.split(".")
+    if head != NAME:
+        return None
+    place = root.joinpath(*rest)
+    candidates = [place / "__init__.py"] + ([place.with_suffix(".py")] if rest else [])
+    return next((path for path in candidates if path.is_file()), None)
+
+
+@functools.cache
+def _imports(path: Path, module: str, is_package: bool) -> tuple[str, ...]:
+    """Return the names that a file may import, first-party only; some are not modules."""
+    found: list[str] = []
+    for node in _reached(_tree(path)):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            parents = module.split(".")
+            if not is_package:
+                parents = parents[:-1]
+            base = parents[: len(parents) - node.level + 1] if node.level else []
+            source = ".".join([*base, *([node.module] if node.module else [])])
+            found += [source, *(f"{source}.{alias.name}" for alias in node.names)]
+    return tuple(dict.fromkeys(name for name in found if name.split(".")[0] == NAME))
+
+
+def _reached(node: ast.AST) -> Iterator[ast.AST]:
+    """Walk a tree, leaving out what only a type checker reads."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+            for other in child.orelse:
+                yield from (other, *_reached(other))
+            continue
+        yield child
+        yield from _reached(child)
+
+
+@functools.cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_bytes(), str(path))
+
+
+@functools.cache
+def _digest(path: Path) -> str:
+    return hashlib.sha256("".join(_dump(_tree(path))).encode()).hexdigest()
+
+
+def _dump(value: Any) -> Iterator[str]:
+    """Yield a canonical text of a syntax tree: no empty fields, no text that stands alone."""
+    if isinstance(value, ast.AST):
+        yield f"{type(value).__name__}("
+        for name in value._fields:
+            child = getattr(value, name, None)
+            if child is None or child == [] or (name == "kind" and isinstance(value, ast.Constant)):
+                continue
+            yield f"{name}="
+            yield from _dump(child)
+        yield ")"
+    elif isinstance(value, list):
+        yield "["
+        for item in value:
+            if not _is_text(item):
+                yield from _dump(item)
+                yield ","
+        yield "]"
+    else:
+        yield repr(value)
+
+
+def _is_text(node: Any) -> bool:
+    """Whether a statement is a string on its own: a docstring, of a module, a class, a field."""
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )

@@ -1,0 +1,218 @@
+"""The workflow as a whole: every study's plan, and the files that its targets stand for.
+
+The rules ask this object for everything that is not a file name; a study's data sets are looked
+for when the study is first asked for, so that a study whose data are missing does not stand in
+the way of the others.
+"""
+
+import functools
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from forgetting import configuration, sources, study
+from forgetting.components import allowed
+from forgetting.configuration import Config
+from forgetting.documents import Document
+from forgetting.entries import canonical
+from forgetting.errors import UserError
+from forgetting.fingerprint import fingerprint
+from forgetting.plan import MissingData, RunSpec, StudyPlan, build
+
+AGGREGATED_APART = "/partial/only"
+FOLDER = "{preset}/{study}{scope}"
+
+
+class Pipeline:
+    """Everything that the rules need to know."""
+
+    def __init__(self, root: Path, config: Config, document: Document) -> None:
+        """Check every study under the configuration's preset; ``document`` says where it stands.
+
+        Raises:
+            UserError: Something in the configuration or in a study is wrong.
+        """
+        self.root, self.config = root, config
+        self.results, self.data_dir = (
+            Path(os.path.normpath(root / Path(folder).expanduser()))
+            for folder in (config.results, config.data_dir)
+        )
+        self.preset = config.preset
+        self.studies = configuration.studies(root)
+        self.chosen = config.studies or self.studies
+        self.scope = "" if config.only is None else AGGREGATED_APART
+        presets = [preset for name in self.studies for preset in study.presets(root, name)]
+        document.choose(("preset",), config.preset, dict.fromkeys(presets), what="a preset")
+        self._read = {name: study.read(root, name, config.preset) for name in self.studies}
+        self._plans = {name: self._build(name) for name in self.studies}
+        if config.only is not None:
+            self._check_only(config.only, document)
+
+    @classmethod
+    def load(cls, root: Path, merged: Mapping[str, Any] | None = None) -> "Pipeline":
+        """Build it from config.yaml, overridden by Snakemake's merged configuration."""
+        return cls(root, *configuration.load(root, merged))
+
+    # ------------------------------------------------------------------ plans
+
+    def plan(self, name: str) -> StudyPlan:
+        """Return the plan of a study.
+
+        Raises:
+            UserError: Its data sets are not there.
+        """
+        found = self._plans[name]
+        if isinstance(found, UserError):
+            raise found
+        return found
+
+    def run(self, name: str, path: str) -> RunSpec:
+        """Return a run by its path under runs/.
+
+        Raises:
+            UserError: The study has no such run.
+        """
+        runs = self.plan(name).runs
+        if path not in runs:
+            raise UserError(f"study {name} has no run {path}; {allowed(path, list(runs)[:12])}")
+        return runs[path]
+
+    def aggregate(self, name: str, section: str, key: str) -> Any:
+        """Return a measure, a table or a figure of a study.
+
+        Raises:
+            UserError: The study has none of that name.
+        """
+        found = getattr(self.plan(name), section)
+        if key not in found:
+            raise UserError(
+                f'study {name} has no "{key}" among its {section}; {allowed(key, found)}'
+            )
+        return found[key]
+
+    def source(self, key: str) -> sources.Source:
+        """Return the source of a prepared data set.
+
+        Raises:
+            UserError: No study uses it.
+        """
+        plans = [found for found in self._plans.values() if isinstance(found, StudyPlan)]
+        known = {k: source for found in plans for k, source in found.sources.items()}
+        if key not in known:
+            raise UserError(f'no study uses a data set "{key}"; {allowed(key, known)}')
+        return known[key]
+
+    @functools.cache  # noqa: B019 (one object a process)
+    def code(self, command: str, components: tuple[tuple[str, str], ...]) -> str:
+        """Return the fingerprint of a command with its components."""
+        return fingerprint(command, components)
+
+    def captions(self) -> dict[tuple[str, str], list[str]]:
+        """Return the names of figures by study and caption file."""
+        grouped: dict[tuple[str, str], list[str]] = {}
+        for name, found in self._plans.items():
+            figures = found.figures.items() if isinstance(found, StudyPlan) else ()
+            for figure, about in figures:
+                grouped.setdefault((name, about.extra["caption"]), []).append(figure)
+        return grouped
+
+    # ------------------------------------------------------------------ files
+
+    def tables(self, name: str) -> list[str]:
+        """Return the files of all tables of a study."""
+        return self._files(name, self.plan(name).tables, "tables/{}.csv")
+
+    def figures(self, name: str, suffix: str = "pdf") -> list[str]:
+        """Return the files of all figures of a study."""
+        return self._files(name, self.plan(name).figures, f"figures/{{}}.{suffix}")
+
+    def claims(self, name: str) -> list[str]:
+        """Return the file of the judged claims of a study, if it has claims."""
+        return self._files(name, ["claims"] if self.plan(name).claims else [], "{}.csv")
+
+    def everything(self, name: str) -> list[str]:
+        """Return all files that a study ends in."""
+        return [*self.tables(name), *self.figures(name), *self.claims(name)]
+
+    def judged(self) -> list[str]:
+        """Return the claims that the scorecard shows: of the chosen studies, and what exists."""
+        there = [f"{self.preset}/{name}{self.scope}/claims.csv" for name in self.studies]
+        mine = [path for name in self.chosen for path in self.claims(name)]
+        return mine + [p for p in there if p not in mine and (self.results / p).exists()]
+
+    def scorecard(self) -> list[str]:
+        """Return the scorecard's files."""
+        return [f"{self.preset}{self.scope}/scorecard.{suffix}" for suffix in ("html", "md")]
+
+    def descriptions(self) -> str:
+        """Return name, title and paper of every study, as the scorecard's JSON."""
+        read = [self._read[name][0] for name in self.studies]
+        return canonical(
+            [
+                {"study": s.study, "title": s.title, "paper": s.paper.model_dump(exclude_none=True)}
+                for s in read
+            ]
+        )
+
+    def about(self, name: str) -> str:
+        """Return what the table of runs says of each benchmark: its metric and evidence."""
+        runs = self.plan(name).runs.values()
+        return canonical({r.benchmark: {"metric": r.metric, "evidence": r.evidence} for r in runs})
+
+    def guard(self) -> None:
+        """Refuse to go on with runs that Snakemake has no records of: it would not redo them.
+
+        Raises:
+            UserError: There are runs and no records.
+        """
+        records = [self.results / ".snakemake" / kind for kind in ("metadata", "incomplete")]
+        if any(folder.is_dir() and any(folder.iterdir()) for folder in records):
+            return
+        if any((self.results / ".snakemake").glob("*.db")):
+            return
+        found = next(self.results.glob("*/*/runs/*/*/*/*/run.json"), None)
+        if found is not None:
+            raise UserError(
+                f"{self.results}: holds runs ({found.relative_to(self.results).parent}, ...) but "
+                "no records of how they were made, so what is out of date cannot be told. Copy "
+                "the hidden folder .snakemake along with the results, or accept the runs as they "
+                "are: snakemake --cores 1 --touch TARGET, or name another place: --config "
+                "results=PATH"
+            )
+
+    def _files(self, name: str, names: Iterable[str], pattern: str) -> list[str]:
+        if not self.plan(name).selected:
+            return []
+        folder = FOLDER.format(preset=self.preset, study=name, scope=self.scope)
+        return [f"{folder}/{pattern.format(key)}" for key in names]
+
+    def _build(self, name: str) -> StudyPlan | UserError:
+        read, document = self._read[name]
+        try:
+            return build(read, document, self.config, self._find)
+        except MissingData as error:
+            return error
+
+    def _find(self, reference: sources.Reference) -> sources.Source:
+        return _resolved(
+            reference.model_dump_json(),
+            self.data_dir,
+            download=self.config.download,
+            cache=self.results / "data" / ".checksums.json",
+        )
+
+    def _check_only(self, only: str, document: Document) -> None:
+        plans = {name: self.plan(name) for name in self.chosen}
+        if not any(found.selected for found in plans.values()):
+            known = [path for found in plans.values() for path in found.runs]
+            some = ", ".join(known[:3])
+            raise document.error(
+                ("only",), f"found {only!r}, which matches no run; runs are {some}, ..."
+            )
+
+
+@functools.cache
+def _resolved(reference: str, data_dir: Path, *, download: bool, cache: Path) -> sources.Source:
+    return sources.resolve(json.loads(reference), data_dir, download=download, cache=cache)

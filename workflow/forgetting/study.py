@@ -1,0 +1,228 @@
+"""A study: the YAML file that states one paper's grid, presets, figures and claims."""
+
+import functools
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, StringConstraints
+
+from forgetting.configuration import STUDIES
+from forgetting.documents import Document, merge
+from forgetting.settings import Settings
+from forgetting.sources import Reference
+
+NAME = r"[a-z0-9][a-z0-9_~-]*(\.[a-z0-9_~-]+)*"
+Name = Annotated[str, StringConstraints(pattern=rf"^{NAME}$")]
+Scalar = bool | int | float | str
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, dict) else {"any_of": value}
+
+
+DataSet = Annotated[Reference, BeforeValidator(_listed)]
+
+
+class Part(Settings):
+    """A component with its settings."""
+
+    component: str | None = None
+    """File of the component; the entry's own name when left out."""
+    settings: dict[str, Any] = {}
+    """Its settings; what is left out has the component's default."""
+
+
+class Entry(Part):
+    """A named component with settings; a ladder makes an entry of each of its values."""
+
+    ladder: dict[str, list[Scalar]] | None = None
+    """One setting with a list of values: {strength: [1, 10]} makes name~1 and name~10."""
+
+
+class Benchmark(Entry):
+    """A task sequence and its data."""
+
+    dataset: DataSet | None = None
+    """Its data set."""
+    datasets: list[DataSet] | None = None
+    """Its data sets, where it has several."""
+    metric: Literal["task_masked", "class_incremental", "return"] = "task_masked"
+    """Accuracy that this benchmark is judged by."""
+    paper_datasets: list[str] = []
+    """Data sets that count as the paper's own; any other gives the evidence "other data"."""
+
+
+class Start(Settings):
+    """The state of another run that this one begins with."""
+
+    strategy: str
+    """Entry whose run, with the same seeds, is continued."""
+    task: Annotated[int, Field(ge=1)]
+    """Task after which it is continued."""
+
+
+class Strategy(Entry):
+    """A training strategy, or several at once."""
+
+    parts: Annotated[list[Part], Field(min_length=1)] | None = None
+    """Strategies that act together, instead of one component."""
+    starts_from: Start | None = None
+    """Continue another run instead of starting anew."""
+
+
+class Resources(Settings):
+    """What one job asks the scheduler for."""
+
+    mem_mb: Annotated[int, Field(ge=1)] = 4000
+    """Memory in MB."""
+    runtime: Annotated[int, Field(ge=1)] = 120
+    """Minutes."""
+    gpu: Annotated[int, Field(ge=0, le=1)] = 0
+    """GPUs."""
+    threads: Annotated[int, Field(ge=1)] = 1
+    """CPU threads; a run repeats bit for bit with an equal number."""
+
+
+class Group(Settings):
+    """Runs: every combination of the entries named."""
+
+    benchmarks: list[str]
+    """Entries under benchmarks; an entry with a ladder stands for all its rungs."""
+    architectures: list[str]
+    """Entries under architectures."""
+    strategies: list[str]
+    """Entries under strategies."""
+    training: dict[str, Any] = {}
+    """Training settings of this group, over the study's."""
+    seeds: list[int | str] | None = None
+    """Seeds of this group, instead of the study's."""
+    resources: dict[str, Any] = {}
+    """Resources of this group's training jobs, over the study's."""
+
+
+class Measure(Entry):
+    """A measurement of the checkpoints of runs."""
+
+    runs: Literal["all"] | list[str] = "all"
+    """Groups of runs it is taken of."""
+
+
+class Table(Settings):
+    """A table that is derived from other tables."""
+
+    made_from: Annotated[list[str], Field(alias="from", min_length=1)]
+    """Tables it is made from."""
+
+
+class Figure(Entry):
+    """A figure, drawn by a function of figures/<study>.py."""
+
+    tables: list[str]
+    """Tables it is drawn from."""
+    caption: str | None = None
+    """File under workflow/report; <component>.rst when left out."""
+
+
+class Paper(Settings):
+    """The paper that the study is about."""
+
+    title: str
+    authors: str
+    year: int
+    arxiv: str | None = None
+    url: str | None = None
+
+
+class JobResources(Settings):
+    """Resources by kind of job."""
+
+    train: Resources = Resources()
+    measure: Resources = Resources()
+
+
+class Study(Settings):
+    """One study with one of its presets merged in."""
+
+    study: Name
+    """The study's name: the file's."""
+    title: str
+    """What it is about, in one line."""
+    paper: Paper
+    """Where it comes from."""
+    benchmarks: dict[Name, Benchmark]
+    """Task sequences by name."""
+    architectures: dict[Name, Entry]
+    """Networks by name."""
+    strategies: dict[Name, Strategy]
+    """Training strategies by name."""
+    training: dict[str, Any] = {}
+    """Training settings of all runs."""
+    seeds: list[int | str]
+    """Packs of seeds: 5 is a job with one seed, "0-4" a job with five."""
+    runs: dict[Name, Group]
+    """Groups of runs."""
+    measures: dict[Name, Measure] = {}
+    """Measurements of the runs' checkpoints."""
+    tables: dict[Name, Table] = {}
+    """Tables derived from accuracy, runs, scores and the measures."""
+    figures: dict[Name, Figure] = {}
+    """Figures."""
+    claims: dict[str, dict[str, Any]] = {}
+    """What the paper says, as tests over tables."""
+    evidence: Literal["protocol", "reduced", "other simulator"]
+    """What verdicts of this preset bear on; data other than the paper's overrides it."""
+    resources: JobResources = JobResources()
+    """What jobs ask for."""
+
+
+class StudyFile(Study):
+    """A study's file: the paper's values, and presets that override them."""
+
+    presets: dict[str, dict[str, Any]]
+    """Overrides by preset: mappings merge, lists and scalars replace, null removes a key."""
+
+
+def read(root: Path, name: str, preset: str) -> tuple[Study, Document]:
+    """Return a study with the preset merged in, and the file it stands in for messages.
+
+    Raises:
+        UserError: The file, the preset's name or a value is wrong.
+    """
+    document = _document(root, name)
+    presets = document.raw["presets"]
+    document.choose(("presets",), preset, presets, what="a preset of this study")
+    override = {} if presets[preset] is None else presets[preset]
+    if not isinstance(override, dict):
+        raise document.error(("presets", preset), f"found {override!r}; expected a mapping")
+    document = Document(document.path, document.raw, preset=preset)
+    base = {key: value for key, value in document.raw.items() if key != "presets"}
+    study: Study = document.check(Study, merge(base, override))
+    if study.study != name:
+        raise document.error(("study",), f'found "{study.study}"; the file says "{name}"')
+    for benchmark, entry in study.benchmarks.items():
+        if (entry.dataset is None) == (entry.datasets is None):
+            raise document.error(
+                ("benchmarks", benchmark), "give either dataset (one) or datasets (a list)"
+            )
+    return study, document
+
+
+def presets(root: Path, name: str) -> list[str]:
+    """Return the names of a study's presets."""
+    return list(_document(root, name).raw["presets"])
+
+
+def base_name(name: str) -> str:
+    """Return the component that an entry's name stands for: without its rung, as a Python name."""
+    return re.sub(r"[-.]", "_", name.split("~")[0])
+
+
+@functools.cache
+def _document(root: Path, name: str) -> Document:
+    label = f"{STUDIES}/{name}.yaml"
+    document = Document.read(root / label, name=label)
+    presets = document.raw.get("presets")
+    if not isinstance(presets, dict) or not presets:
+        raise document.error(("presets",), f"found {presets!r}; expected a mapping of presets")
+    return document
