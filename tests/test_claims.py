@@ -135,6 +135,7 @@ def test_holds_is_exactly_one_region(wrong):
         ({"above": 0.5}, (0.5, float("inf")), "above 0.5"),
         ({"below": -1}, (-float("inf"), -1), "below -1"),
         ({"between": [0, 2]}, (0, 2), "between 0 and 2"),
+        ({"between": [0.8, 0.8]}, (0.8, 0.8), "0.8"),
     ],
 )
 def test_holds_in_numbers_and_words(holds, limits, words):

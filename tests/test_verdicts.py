@@ -15,6 +15,7 @@ from forgetting.errors import UserError
 from forgetting.statistics import Interval, correlation_interval, interval, prediction_interval
 
 FORGETTING = {"sgd": [0.50, 0.52, 0.54, 0.56], "lwf": [0.20, 0.31, 0.19, 0.30]}
+TESTED = "claimed: above 0.05"
 SETTINGS = {"table": "scores", "column": "forgetting", "where": {"strategy": "sgd"}}
 
 
@@ -119,7 +120,7 @@ def test_reproduced():
     assert row["verdict"] == "reproduced"
     expected = interval(FORGETTING["sgd"])
     assert (row["value"], row["ci_low"], row["ci_high"]) == pytest.approx(expected)
-    assert (row["n_seeds"], row["evidence"], row["note"]) == (4, "protocol", "")
+    assert (row["n_seeds"], row["evidence"], row["note"]) == (4, "protocol", TESTED)
     assert (row["claim"], row["statement"], row["source"]) == (
         "forgets",
         "SGD forgets",
@@ -135,7 +136,9 @@ def test_contradicted():
 def test_inconclusive_says_why():
     row = judged(make(), holds={"above": 0.53}, note="Their figure 2.")
     assert row["verdict"] == "inconclusive"
-    assert row["note"] == ("the interval is not wholly on one side of above 0.53; Their figure 2.")
+    assert row["note"] == (
+        "the interval reaches across the margin; claimed: above 0.53; Their figure 2."
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -150,7 +153,7 @@ def test_stand_in_data_is_always_inconclusive():
     for frames in (make(evidence="stand-in"), make(stand_in=True)):
         row = judged(frames)
         assert (row["verdict"], row["evidence"]) == ("inconclusive", "stand-in")
-        assert row["note"] == "stand-in data cannot bear a verdict"
+        assert row["note"] == f"stand-in data cannot bear a verdict; {TESTED}"
         assert judged(frames, holds={"below": 0})["verdict"] == "inconclusive"
 
 
@@ -210,7 +213,7 @@ def test_a_missing_table_is_not_run_even_where_seeds_diverged():
 def test_diverged_seeds_are_left_out_and_named():
     row = judged(make(diverged=[("sgd", 1)]))
     assert (row["verdict"], row["n_seeds"]) == ("reproduced", 3)
-    assert row["note"] == "1 of 4 seeds diverged (1)"
+    assert row["note"] == f"1 of 4 seeds diverged (1); {TESTED}"
     kept = [value for seed, value in enumerate(FORGETTING["sgd"]) if seed != 1]
     assert (row["value"], row["ci_low"], row["ci_high"]) == pytest.approx(interval(kept))
 
@@ -218,7 +221,9 @@ def test_diverged_seeds_are_left_out_and_named():
 def test_all_seeds_diverged_is_inconclusive_and_was_run():
     row = judged(make(diverged=[("sgd", seed) for seed in range(4)]))
     assert (row["verdict"], row["n_seeds"]) == ("inconclusive", 0)
-    assert row["note"] == "no seed has a value, 3 are needed; 4 of 4 seeds diverged (0, 1, 2, 3)"
+    assert row["note"] == (
+        f"no seed has a value, 3 are needed; 4 of 4 seeds diverged (0, 1, 2, 3); {TESTED}"
+    )
     assert np.isnan(row["value"])
 
 
@@ -242,7 +247,7 @@ def precondition(holds, strategy="lwf"):
 
 def test_a_met_precondition_leaves_the_verdict():
     row = judged(make(), precondition=precondition({"above": 0.05}))
-    assert (row["verdict"], row["note"]) == ("reproduced", "")
+    assert (row["verdict"], row["note"]) == ("reproduced", TESTED)
 
 
 def test_an_unmet_precondition_is_inconclusive():
@@ -250,7 +255,7 @@ def test_an_unmet_precondition_is_inconclusive():
         row = judged(make(), precondition=precondition(holds))
         assert row["verdict"] == "inconclusive"
         assert row["note"].startswith("precondition unmet: LwF forgets (0.25 [")
-        assert row["note"].endswith(f"is not wholly above {holds['above']})")
+        assert row["note"].endswith(f"is not wholly above {holds['above']}); {TESTED}")
         assert row["value"] == pytest.approx(0.53)  # ours is shown all the same
 
 
@@ -261,7 +266,9 @@ def test_a_precondition_needs_three_seeds_and_runs():
     assert "only 2 seeds have a value" in row["note"]
     row = judged(frames, precondition=precondition({"above": 0.05}, strategy="ewc"))
     assert row["verdict"] == "inconclusive"
-    assert row["note"] == "precondition not run: LwF forgets (no run with strategy ewc)"
+    assert row["note"] == (
+        f"precondition not run: LwF forgets (no run with strategy ewc); {TESTED}"
+    )
 
 
 SINGLE = {"single_run": True, "width_at_most": 0.2, "holds": None}
@@ -272,7 +279,9 @@ def test_a_single_run_value_is_compared_with_the_prediction_interval():
     confidence = interval(FORGETTING["sgd"])
     value = (confidence.high + expected.high) / 2  # outside the one, inside the other
     row = judged(make(), paper_value=value, **SINGLE)
-    assert (row["verdict"], row["note"]) == ("reproduced", "the interval is for one further run")
+    assert row["verdict"] == "reproduced"
+    one = f"the interval is for one further run; the paper's value is taken as {value:g}"
+    assert row["note"] == one
     assert (row["value"], row["ci_low"], row["ci_high"]) == pytest.approx(expected)
     row = judged(make(), paper_value=expected.high + 0.01, **SINGLE)
     assert row["verdict"] == "contradicted"

@@ -46,11 +46,24 @@ def of_seed(tables, seed):
     ("method", "reference"), [("pearson", stats.pearsonr), ("spearman", stats.spearmanr)]
 )
 def test_within_each_seed(tables, method, reference):
-    found = compute(tables, method=method)
+    found = compute(tables, method=method, where={"architecture": ["mlp", "convgru"]})
     for seed in (0, 1, 2):
-        rows = of_seed(tables, seed).query("architecture == 'mlp'")
+        rows = of_seed(tables, seed)
         expected = reference(rows["rank_lost"], rows["forgetting"]).statistic
         assert found[seed] == pytest.approx(expected)
+    one = compute(tables, method="pearson")  # of mlp alone
+    rows = of_seed(tables, 0).query("architecture == 'mlp'")
+    expected = stats.pearsonr(rows["rank_lost"], rows["forgetting"]).statistic
+    assert one[0] == pytest.approx(expected)
+
+
+def test_perfect_ranks_are_held_half_a_step_inside(tables):
+    rows = tables["forgetting_rank"]
+    rows["forgetting"] = rows["rank_lost"] ** 3
+    # Six points: the next value of rho below 1 is 1 - 12 / 210.
+    assert compute(tables, method="spearman").to_list() == pytest.approx([1 - 6 / 210] * 3)
+    rows["forgetting"] *= -1
+    assert compute(tables, method="spearman").to_list() == pytest.approx([6 / 210 - 1] * 3)
 
 
 def test_held_fixed_equals_a_regression_on_categories(tables):

@@ -47,6 +47,8 @@ class Holds(Settings):
 
     def __str__(self) -> str:
         """The region in words."""
+        if self.between is not None and self.between[0] == self.between[1]:
+            return f"{self.between[0]:g}"
         if self.between is not None:
             return f"between {self.between[0]:g} and {self.between[1]:g}"
         return f"above {self.above:g}" if self.above is not None else f"below {self.below:g}"

@@ -113,13 +113,17 @@ def _judge_one(
         verdict, reason = single_run_side(claim, found.interval)
     else:
         verdict = side(claim.region, found.interval)
-        reason = f"the interval is not wholly on one side of {claim.region}"
+        reason = "the interval reaches across the margin"
     if blocking:
         verdict = "inconclusive"
     elif verdict == "inconclusive":
         blocking = [reason]
-    remarks = ["the interval is for one further run"] if claim.single_run else []
-    note = _sentences([*blocking, *found.reasons, *remarks, claim.note])
+    tested = f"claimed: {claim.region}"
+    if claim.single_run:
+        tested = (
+            f"the interval is for one further run; the paper's value is taken as {claim.region}"
+        )
+    note = _sentences([*blocking, *found.reasons, tested, claim.note])
     return {
         **row,
         "value": found.interval.mean,

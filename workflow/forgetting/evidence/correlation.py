@@ -6,10 +6,15 @@ treats the seed, not the point, as the independent unit. ``hold`` names columns 
 are held fixed: both columns are first fitted by indicators of the categories and what is left is
 correlated, so a common trend over tasks or a difference between architectures cannot pass for a
 relation.
+
+Ranks of n points can agree perfectly by chance, and a correlation of 1 has no finite z. Spearman's
+rho is therefore held half a step inside its ends, at 1 - 6 / (n^3 - n) (a continuity correction;
+rho moves in steps of 12 / (n^3 - n)), so that one perfect seed does not rule the interval.
 """
 
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from forgetting import statistics
@@ -62,4 +67,7 @@ def _correlation(points: pd.DataFrame, settings: Settings) -> float:
             points[list(settings.hold)].astype(str), drop_first=True, dtype=float
         )
         return statistics.partial_correlation(x, y, fixed.to_numpy(), method=settings.method)
-    return statistics.spearman(x, y) if settings.method == "spearman" else statistics.pearson(x, y)
+    if settings.method == "pearson":
+        return statistics.pearson(x, y)
+    end = 1 - 6 / (len(x) ** 3 - len(x)) if len(x) > 2 else 1.0
+    return float(np.clip(statistics.spearman(x, y), -end, end))
