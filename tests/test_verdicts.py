@@ -331,7 +331,10 @@ def test_correlations_are_judged_on_the_z_scale():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"statistic": "hearsay"}, r"claims\.forgets\.statistic: there is no evidence/hearsay\.py"),
+        (
+            {"statistic": "hearsay"},
+            r'claims\.forgets\.statistic: found "hearsay", which is not a file',
+        ),
         ({"settings": {**SETTINGS, "colour": 1}}, r"claims\.forgets\.settings\.colour"),
         ({"settings": {**SETTINGS, "column": "x"}}, "no column 'x'"),
     ],

@@ -9,16 +9,14 @@ reproduced when they meet and the interval is no wider than the claim allows, co
 they do not meet.
 """
 
-import importlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import pandas as pd
 from pydantic import ValidationError
 
-from forgetting import statistics
+from forgetting import components, statistics
 from forgetting.claims import Claim, Holds, Precondition
 from forgetting.errors import UserError
 from forgetting.evidence._rows import NoRows, NotRun
@@ -156,7 +154,8 @@ def _compute(
     prediction: bool = False,
 ) -> tuple[Found, pd.DataFrame]:
     """The statistic over seeds, and the rows of ``runs`` it touches."""
-    module = _evidence(name, part.statistic)
+    components.find("evidence", part.statistic, key=f"claims.{name}.statistic")
+    module = components.load("evidence", part.statistic)
     try:
         settings = module.Settings.model_validate(part.settings)
     except ValidationError as error:
@@ -223,16 +222,6 @@ def _unmet(
     if found.seeds < SEEDS_NEEDED:
         numbers = _few(found.seeds)
     return [f"precondition unmet: {condition.text} ({numbers})"], touched
-
-
-def _evidence(name: str, statistic: str) -> ModuleType:
-    module = f"forgetting.evidence.{statistic}"
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name != module:
-            raise
-        raise UserError(f"claims.{name}.statistic: there is no evidence/{statistic}.py") from None
 
 
 def _few(seeds: int) -> str:
