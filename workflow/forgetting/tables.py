@@ -29,7 +29,17 @@ SCORES = [
     "forward_transfer",
     "learning_accuracy",
 ]
-TEXT = [*GROUP, "metric", "layer", "statistic", "matrix", "status", "fingerprint", "commit"]
+TEXT = [
+    *GROUP,
+    "metric",
+    "layer",
+    "statistic",
+    "matrix",
+    "status",
+    "datasets",
+    "fingerprint",
+    "commit",
+]
 WHERE_DIVERGED = ["diverged_task", "diverged_step"]
 
 
@@ -141,6 +151,8 @@ def representative_rank(erank: pd.DataFrame) -> pd.DataFrame:
     ``weight``: the mean over the layers, head included, layer ``mean``.
     """
     wanted = erank[erank["statistic"].isin([ERANK, ERANK + PEAK])]
+    if "epoch" in wanted:
+        wanted = wanted[wanted["epoch"] == 0]  # the end of the task
     keys = [*ID, "task", "matrix", "statistic"]
     weight = wanted[wanted["matrix"] == "weight"].groupby(keys, as_index=False)["value"].mean()
     hidden = wanted[(wanted["matrix"] == "activation") & (wanted["layer"] != "head")]
@@ -220,7 +232,12 @@ def _joined(parts: Sequence[pd.DataFrame], *, keys: Sequence[str], name: str) ->
             f"table {name}: two rows for {found}. A seed belongs to one pack: "
             "remove the run folder that the study's seeds no longer name."
         )
-    return table.sort_values([*ID, *keys], kind="stable", ignore_index=True)
+    return table.sort_values([*ID, *keys], kind="stable", ignore_index=True, key=_in_time)
+
+
+def _in_time(column: pd.Series) -> pd.Series:
+    """Epoch 0 is the end of a task: it comes after the epochs within."""
+    return column.where(column > 0, np.inf) if column.name == "epoch" else column
 
 
 def _accuracy_matrix(cells: pd.DataFrame, tasks: int) -> np.ndarray:

@@ -1,0 +1,314 @@
+import argparse
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation, Text
+
+from forgetting import plots, statistics, tables
+from forgetting.commands import draw
+from forgetting.errors import UserError
+from forgetting.figures import collapse
+from synthetic_runs import DIVERGED, write_study
+
+FIGURES = {
+    "accuracy_over_tasks": collapse.AccuracyOverTasks,
+    "average_accuracy": collapse.AverageAccuracy,
+    "activation_erank": collapse.ActivationErank,
+    "erank_by_layer": collapse.ErankByLayer,
+    "peak_normalised_erank": collapse.PeakNormalisedErank,
+    "forgetting_against_rank": collapse.ForgettingAgainstRank,
+}
+Tables = dict[str, pd.DataFrame]
+
+
+def derived(accuracy: pd.DataFrame, runs: pd.DataFrame, erank: pd.DataFrame) -> Tables:
+    scores = tables.scores(accuracy)
+    rank = tables.forgetting_rank(scores, erank)
+    return {
+        "accuracy": accuracy,
+        "runs": runs,
+        "erank": erank,
+        "scores": scores,
+        "forgetting_rank": rank,
+    }
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> Tables:
+    records, measures = write_study(tmp_path_factory.mktemp("study"))
+    contents = tables.read_records(records)
+    return derived(tables.accuracy(contents), tables.runs(contents), tables.measure(measures))
+
+
+def only(given: Tables, keep: str) -> Tables:
+    return derived(*(given[name].query(keep) for name in ("accuracy", "runs", "erank")))
+
+
+def drawn_by(component: str, given: Tables, **settings: str) -> tuple[Figure, pd.DataFrame]:
+    checked = FIGURES[component].model_validate({"benchmark": "split-long", **settings})
+    return getattr(collapse, component)(given, checked)
+
+
+def texts(figure: Figure) -> list[Text]:
+    found = []
+    for artist in figure.findobj(Text):
+        if artist.get_visible() and artist.get_text().strip():
+            found.append(artist)
+    return found
+
+
+def undrawn(figure: Figure) -> set[Text]:
+    """Labels of ticks beyond an axis' limits: matplotlib keeps them and does not draw them."""
+    found = set()
+    for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)):
+        low, high = sorted(axis.get_view_interval())
+        for tick in axis.get_major_ticks():
+            if not low - 1e-9 <= tick.get_loc() <= high + 1e-9:
+                found |= {tick.label1, tick.label2}
+    return found
+
+
+def check_layout(figure: Figure) -> None:
+    """Every text lies inside the figure, is large enough, and covers no other text."""
+    figure.draw_without_rendering()
+    renderer = figure.canvas.get_renderer()
+    inside, boxes, beyond = figure.bbox, [], undrawn(figure)
+    for text in texts(figure):
+        if text in beyond:
+            continue
+        box = Text.get_window_extent(text, renderer)
+        assert text.get_fontsize() >= plots.SMALL
+        assert inside.x0 <= box.x0, text.get_text()
+        assert box.x1 <= inside.x1, text.get_text()
+        assert inside.y0 <= box.y0, text.get_text()
+        assert box.y1 <= inside.y1, text.get_text()
+        boxes.append((text, box))
+    for (one, a), (other, b) in itertools.combinations(boxes, 2):
+        width = min(a.x1, b.x1) - max(a.x0, b.x0)
+        height = min(a.y1, b.y1) - max(a.y0, b.y0)
+        assert width <= 1 or height <= 1, f"{one.get_text()!r} covers {other.get_text()!r}"
+
+
+def words(figure: Figure) -> str:
+    return " ".join(text.get_text() for text in texts(figure))
+
+
+@pytest.mark.parametrize("benchmark", ["split-short", "split-long"])
+@pytest.mark.parametrize("component", FIGURES)
+def test_nothing_is_clipped_or_covered(given, component, benchmark):
+    figure, _ = drawn_by(component, given, benchmark=benchmark)
+    assert figure.get_size_inches()[0] == plots.DOUBLE
+    check_layout(figure)
+
+
+@pytest.mark.parametrize("component", FIGURES)
+def test_layout_holds_for_one_architecture_one_strategy_and_one_seed(given, component):
+    for keep in (
+        "architecture == 'mlp'",
+        "strategy == 'lwf'",
+        "strategy == 'lwf' and architecture == 'mlp' and seed == 0",
+    ):
+        figure, drawn = drawn_by(component, only(given, keep))
+        check_layout(figure)
+        assert len(drawn)
+
+
+def many(given: Tables) -> Tables:
+    """Four architectures, one with many layers whose names are long; seven strategies."""
+    mlp = {name: given[name].query("architecture == 'mlp'") for name in ("accuracy", "runs")}
+    erank = given["erank"].query("architecture == 'mlp'")
+    parts: dict[str, list[pd.DataFrame]] = {"accuracy": [], "runs": [], "erank": []}
+    for architecture in ("mlp", "convgru", "resnet18", "bi-convgru"):
+        for name in ("accuracy", "runs"):
+            parts[name].append(mlp[name].assign(architecture=architecture))
+        copies = 4 if architecture == "bi-convgru" else 1
+        for copy in range(copies):
+            layers = erank.assign(architecture=architecture, depth=erank["depth"] + 6 * copy)
+            if copies > 1:
+                layers["layer"] = f"stage{copy}.backward.update." + layers["layer"]
+            parts[name := "erank"].append(layers)
+    joined = {name: pd.concat(found) for name, found in parts.items()}
+    for name, table in joined.items():
+        sgd = table.query("strategy == 'sgd'")
+        more = [sgd.assign(strategy=s) for s in ("ewc~1000", "si", "shrink-perturb")]
+        joined[name] = pd.concat([table, *more])
+    return derived(**joined)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("component", FIGURES)
+def test_layout_holds_for_many_architectures_layers_and_strategies(given, component):
+    figure, _ = drawn_by(component, many(given))
+    check_layout(figure)
+
+
+@pytest.mark.parametrize("component", FIGURES)
+def test_stand_in_data_is_marked_and_real_data_named(given, component):
+    figure, _ = drawn_by(component, given)
+    assert "Stand-in data: digits" in words(figure)
+    real = {**given, "runs": given["runs"].assign(stand_in=False, evidence="reduced")}
+    figure, _ = drawn_by(component, real)
+    assert "Stand-in" not in words(figure)
+    assert "data: digits" in words(figure)
+    assert "reduced" in words(figure)
+
+
+@pytest.mark.parametrize("component", FIGURES)
+def test_diverged_seeds_are_counted_and_seeds_and_interval_named(given, component):
+    figure, _ = drawn_by(component, given)
+    said = words(figure)
+    assert "ConvGRU SGD 1 of 3 (task 4)" in said
+    if component != "forgetting_against_rank":
+        assert "mean of 3 seeds" in said
+        assert "95 % t-interval over seeds" in said
+
+
+@pytest.mark.parametrize("component", ["average_accuracy", "activation_erank"])
+def test_the_line_of_a_strategy_with_a_diverged_seed_says_so(given, component):
+    figure, _ = drawn_by(component, given)
+    labels = [t.get_text() for t in figure.findobj(Annotation)]
+    assert labels.count("SGD\n1 of 3 diverged") == 1
+    assert labels.count("SGD") == 1
+
+
+def one(table: pd.DataFrame, **where: object) -> pd.DataFrame:
+    for column, value in where.items():
+        table = table[table[column] == value]
+    return table
+
+
+@pytest.mark.parametrize("component", ["average_accuracy", "activation_erank"])
+def test_lines_are_the_rows_of_the_csv(given, component):
+    figure, drawn = drawn_by(component, given)
+    for ax, architecture in zip(figure.axes, ["mlp", "conv-gru"], strict=True):
+        rows = one(drawn, architecture=architecture)
+        expected = [one(rows, strategy=s)["mean"].tolist() for s in plots.in_order(rows.strategy)]
+        assert [line.get_ydata().tolist() for line in ax.lines] == expected
+
+
+def test_average_accuracy_is_the_mean_over_seeds_of_the_scores(given):
+    _, drawn = drawn_by("average_accuracy", given)
+    names = dict(zip(tables.GROUP, DIVERGED[:3], strict=True))
+    for after, seeds in ((3, 3), (4, 2), (10, 2)):
+        rows = one(given["scores"], **names, metric="class_incremental", after_task=after)
+        values = rows["average_accuracy"].dropna()
+        row = one(drawn, architecture="conv-gru", strategy="sgd", after_task=after).iloc[0]
+        assert row["n_seeds"] == len(values) == seeds
+        expected = statistics.interval(values.to_numpy())
+        assert row[["mean", "ci_low", "ci_high"]].tolist() == pytest.approx(list(expected))
+
+
+def test_metric_can_be_chosen(given):
+    figure, drawn = drawn_by("average_accuracy", given, metric="task_masked")
+    assert "task-masked accuracy" in words(figure)
+    _, scenario = drawn_by("average_accuracy", given)
+    assert (drawn["mean"] > scenario["mean"]).all()
+
+
+def test_accuracy_over_tasks_draws_every_cell_and_joint_as_a_reference(given):
+    figure, drawn = drawn_by("accuracy_over_tasks", given, benchmark="split-short")
+    cells = one(drawn, line="task", architecture="mlp", strategy="sgd")
+    assert len(cells) == 6 * 5
+    rows = one(given["accuracy"], benchmark="split-short", architecture="mlp", strategy="sgd")
+    mine = one(rows, metric="task_masked", after_task=3, task=2)["value"]
+    assert one(cells, after_task=3, task=2)["mean"].item() == pytest.approx(mine.mean())
+    joint = one(drawn, line="mean over tasks")
+    assert joint["strategy"].tolist() == ["joint", "joint"]
+    panel = figure.axes[0]
+    heights = {line.get_ydata()[0] for line in panel.lines if line.get_xdata()[0] == 0}
+    assert one(joint, architecture="mlp")["mean"].item() in heights
+    assert len(figure.axes) == 2 * 3  # joint has no panels of its own
+
+
+def test_peak_normalised_shares_start_at_one_and_match_the_table(given):
+    _, drawn = drawn_by("peak_normalised_erank", given)
+    assert (one(drawn, task=0)["mean"] == 1).all()
+    row = one(drawn, matrix="weight", architecture="mlp", strategy="sgd", task=7)
+    names = {"benchmark": "split-long", "architecture": "mlp", "strategy": "sgd", "task": 7}
+    share = one(given["erank"], **names, matrix="weight")
+    share = share[share["statistic"].str.endswith(tables.PEAK)]
+    assert row["mean"].item() == pytest.approx(share["value"].mean())
+
+
+def test_by_layer_has_a_panel_for_every_layer_in_order_of_depth(given):
+    figure, drawn = drawn_by("erank_by_layer", given, architecture="mlp", matrix="activation")
+    titles = [ax.get_title(loc="left") for ax in figure.axes]
+    layers = ["stage1", "stage2", "stage3", "stage4", "stage5", "head"]
+    assert titles == [f"MLP: {layer}" for layer in layers]
+    assert set(drawn["architecture"]) == {"mlp"}
+
+
+def test_scatter_holds_every_point_and_the_correlations_over_seeds(given):
+    figure, drawn = drawn_by("forgetting_against_rank", given, benchmark="split-short")
+    points = one(drawn, kind="point")
+    source = one(given["forgetting_rank"], benchmark="split-short", metric="task_masked").dropna()
+    assert len(points) == len(source) == 2 * 2 * 3 * 3 * 4
+    assert sum(len(c.get_offsets()) for ax in figure.axes for c in ax.collections) == len(points)
+    mlp = one(source, architecture="mlp", matrix="weight")
+    per_seed = [
+        statistics.pearson(rows["rank_lost"], rows["forgetting"]) for _, rows in mlp.groupby("seed")
+    ]
+    row = one(drawn, architecture="mlp", matrix="weight", correlation="pearson").iloc[0]
+    expected = statistics.correlation_interval(np.array(per_seed))
+    assert row[["mean", "ci_low", "ci_high"]].tolist() == pytest.approx(list(expected))
+    assert row["n_seeds"] == 3
+    assert f"Pearson {row['mean']:.2f}" in words(figure)
+
+
+def test_a_diverged_seed_keeps_its_points_and_has_no_correlation(given):
+    _, drawn = drawn_by("forgetting_against_rank", given)
+    mine = one(drawn, architecture="conv-gru", matrix="weight")
+    kept = one(mine, kind="point", strategy="sgd", seed=DIVERGED[3])
+    assert kept["task"].tolist() == [2, 3]
+    assert one(mine, correlation="pearson")["n_seeds"].item() == 2
+
+
+def test_a_benchmark_that_is_not_there_is_one_message(given):
+    with pytest.raises(UserError, match="no benchmark split-mnist; it has split-long, split-short"):
+        drawn_by("average_accuracy", given, benchmark="split-mnist")
+    with pytest.raises(UserError, match="add erank to its tables"):
+        drawn_by("activation_erank", {"runs": given["runs"]})
+
+
+def written(given: Tables, folder: Path, component: str, settings: dict[str, str]) -> Path:
+    folder.mkdir()
+    for name, table in given.items():
+        tables.write(table, folder / f"{name}.csv")
+    parser = argparse.ArgumentParser()
+    draw.add_arguments(parser)
+    out = folder / "figures" / "average.pdf"
+    draw.run(
+        parser.parse_args(
+            [
+                *("--study", "collapse", "--figure", "average", "--component", component),
+                *("--settings", json.dumps(settings), "--code", "c", "--out", str(out)),
+                *("--tables", str(folder / "scores.csv")),
+                *("--runs-table", str(folder / "runs.csv")),
+            ]
+        )
+    )
+    return out
+
+
+def test_draw_writes_three_files_that_never_change(given, tmp_path):
+    settings = {"benchmark": "split-long"}
+    first = written(given, tmp_path / "a", "average_accuracy", settings)
+    second = written(given, tmp_path / "b", "average-accuracy", settings)
+    for suffix in (".pdf", ".png", ".csv"):
+        content = first.with_suffix(suffix).read_bytes()
+        assert content == second.with_suffix(suffix).read_bytes()
+    _, drawn = drawn_by("average_accuracy", given)
+    again = pd.read_csv(first.with_suffix(".csv"))
+    pd.testing.assert_frame_equal(again, drawn, check_dtype=False, rtol=1e-8)
+
+
+def test_draw_refuses_unknown_figures_and_settings_in_one_message(given, tmp_path):
+    with pytest.raises(UserError, match=r"figures\.average\.component: .*accuracy_over_tasks"):
+        written(given, tmp_path / "a", "no_such_figure", {})
+    with pytest.raises(UserError, match=r"figures\.average\.settings\.bench: Extra inputs"):
+        written(given, tmp_path / "b", "average_accuracy", {"benchmark": "x", "bench": "y"})

@@ -1,0 +1,162 @@
+"""What figures of several studies draw alike: choosing rows, means over seeds, footnotes."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator, PercentFormatter
+
+from forgetting import plots, statistics, tables
+from forgetting.errors import UserError
+from forgetting.figures import _frame
+
+Tables = Mapping[str, pd.DataFrame]
+
+
+def of_benchmark(given: Tables, table: str, benchmark: str) -> pd.DataFrame:
+    """The rows of one benchmark, or an error that names what there is."""
+    if table not in given:
+        raise UserError(f"the figure draws tables/{table}.csv: add {table} to its tables")
+    rows = given[table]
+    mine = rows[rows["benchmark"] == benchmark]
+    if mine.empty:
+        found = ", ".join(sorted(rows["benchmark"].unique())) or "nothing"
+        raise UserError(f"tables/{table}.csv has no benchmark {benchmark}; it has {found}")
+    return mine
+
+
+def metric_of(given: Tables, benchmark: str, metric: str) -> str:
+    """The metric named, or for ``scenario`` the one the benchmark is judged by."""
+    if metric != "scenario":
+        return metric
+    return str(of_benchmark(given, "runs", benchmark)["scenario_metric"].iloc[0])
+
+
+def over_seeds(rows: pd.DataFrame, keys: Sequence[str], value: str) -> pd.DataFrame:
+    """Mean over seeds with its interval for every combination of ``keys``; none left, no row."""
+    drawn = []
+    for group, cells in rows.dropna(subset=[value]).groupby(list(keys)):
+        mean, low, high = statistics.interval(cells[value].to_numpy())
+        drawn.append([*group, mean, low, high, len(cells)])
+    return pd.DataFrame(drawn, columns=[*keys, "mean", "ci_low", "ci_high", "n_seeds"])
+
+
+def footnotes(runs: pd.DataFrame, *, centre: str = "Lines: mean of") -> list[str]:
+    """How many seeds there are, what the band is, and which seeds diverged where."""
+    seeds = runs.groupby(tables.GROUP)["seed"].nunique()
+    few, many = seeds.min(), seeds.max()
+    count = f"{few} seed{'s' if many > 1 else ''}" if few == many else f"{few} to {many} seeds"
+    kind = "no interval (one seed)"
+    if many > 1:
+        kind = "95 % t-interval over seeds" if many < 10 else "95 % BCa bootstrap over seeds"
+        kind = f"bands and bars: {kind}"
+    diverged = runs[runs["status"] == "diverged"]
+    if diverged.empty:
+        return [f"{centre} {count}; {kind}. No seed diverged."]
+    parts = []
+    for (architecture, strategy), rows in diverged.groupby(["architecture", "strategy"]):
+        where = ", ".join(str(task) for task in sorted(rows["diverged_task"].dropna().unique()))
+        all_seeds = (runs["architecture"] == architecture) & (runs["strategy"] == strategy)
+        label = f"{plots.name(str(architecture))} {plots.look(str(strategy)).label}"
+        parts.append(f"{label} {len(rows)} of {all_seeds.sum()} (task {where})")
+    listed = "; ".join(parts)
+    return [f"{centre} {count}; {kind}.", f"Diverged, and left out from there on: {listed}."]
+
+
+def label_of(runs: pd.DataFrame, architecture: str, strategy: str) -> str:
+    """A strategy's label, with a second line that counts its diverged seeds."""
+    mine = runs[(runs["architecture"] == architecture) & (runs["strategy"] == strategy)]
+    diverged = int((mine["status"] == "diverged").sum())
+    label = plots.look(strategy).label
+    return f"{label}\n{diverged} of {len(mine)} diverged" if diverged else label
+
+
+def stand_in(runs: pd.DataFrame) -> str:
+    """The stand-in data sets among the runs, joined; empty where there is none."""
+    return ", ".join(sorted(runs.loc[runs["stand_in"].astype(bool), "datasets"].unique()))
+
+
+def strategy_lines(
+    ax: Axes,
+    drawn: pd.DataFrame,
+    runs: pd.DataFrame,
+    *,
+    architecture: str,
+    x: str,
+    labelled: bool = True,
+    marker_size: float = 3.6,
+) -> None:
+    """A line with its band per strategy; a strategy taken at one x only is a point with a bar."""
+    for strategy in plots.in_order(drawn["strategy"]):
+        rows = drawn[drawn["strategy"] == strategy].sort_values(x)
+        look = plots.look(strategy)
+        # A dashed line bridges what was not taken (a strategy evaluated before and at the end).
+        gaps = len(rows) > 1 and rows[x].diff().max() > 1
+        ax.plot(
+            rows[x],
+            rows["mean"],
+            color=look.colour,
+            marker=look.marker,
+            markersize=marker_size,
+            markeredgecolor="white",
+            markeredgewidth=0.4,
+            linestyle=(0, (4, 2)) if gaps else "-",
+            zorder=3,
+        )
+        if len(rows) > 1 and not gaps:
+            ax.fill_between(
+                rows[x], rows["ci_low"], rows["ci_high"], color=look.colour, alpha=0.15, lw=0
+            )
+        else:
+            ax.vlines(rows[x], rows["ci_low"], rows["ci_high"], color=look.colour, lw=1)
+        if labelled:
+            last = rows.iloc[-1]
+            text = label_of(runs, architecture, strategy)
+            _frame.end_label(ax, last[x], last["mean"], text, look.colour)
+
+
+def task_axis(ax: Axes, tasks: int, *, first: int, ticks: int = 10) -> None:
+    """Whole tasks on the horizontal axis, at most ``ticks`` of them marked."""
+    margin = 0.03 * (tasks - first) + 0.05
+    ax.set_xlim(first - margin, tasks + margin)
+    steps = (base * 10**power for power in range(9) for base in (1, 2, 5))
+    ax.xaxis.set_major_locator(MultipleLocator(next(s for s in steps if tasks <= s * ticks)))
+
+
+def share_axis(ax: Axes, low: float, high: float = 1.02) -> None:
+    """A share on the vertical axis in per cent, from the quarter below ``low`` up to ``high``."""
+    ax.set_ylim(max(0.0, np.floor(4 * (low - 0.02)) / 4), high)
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    ax.yaxis.set_major_locator(MultipleLocator(0.25))
+
+
+def outer_labels(block: Sequence[Axes], columns: int, *, x: str = "", y: str = "") -> None:
+    """Axis labels where nothing of the block lies further out: left panels, lowest panels."""
+    for ax in block[::columns]:
+        ax.set_ylabel(y)
+    for ax in block[-columns:] if x else []:
+        ax.set_xlabel(x)
+        ax.tick_params(labelbottom=True)
+
+
+def finish(
+    figure: Figure,
+    runs: pd.DataFrame,
+    title: str,
+    *,
+    benchmark: str,
+    what: str = "",
+    notes: Sequence[str],
+    key: Sequence[str] = (),
+) -> None:
+    """Frame a figure of one benchmark; stand-in data are marked in colour."""
+    subtitle = [plots.name(benchmark), what]
+    marked = stand_in(runs)
+    if not marked:
+        datasets = ", ".join(sorted(runs["datasets"].dropna().unique()))
+        evidence = ", ".join(sorted(runs["evidence"].unique()))
+        subtitle += [f"data: {datasets}" if datasets else "", f"evidence: {evidence}"]
+    line = "  ·  ".join(part for part in subtitle if part)
+    _frame.frame(figure, title, subtitle=line, notes=notes, stand_in=marked, key=key)

@@ -1,0 +1,74 @@
+"""Points of a study's runs, and the correlations within seeds that the study's claims judge."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from forgetting import plots, statistics
+from forgetting.evidence import correlation
+
+
+def points(ax: Axes, points: pd.DataFrame) -> None:
+    """A point per row, in the look of its strategy."""
+    for strategy in plots.in_order(points["strategy"]):
+        look, at = plots.look(strategy), points[points["strategy"] == strategy]
+        style: dict[str, Any] = {
+            "marker": look.marker,
+            "color": look.colour,
+            "alpha": 0.75,
+            "linewidths": 0,
+        }
+        ax.scatter(at["rank_lost"], at["forgetting"], s=13, **style)
+    for axis, sign in ((ax.xaxis, "%"), (ax.yaxis, "")):
+        axis.set_major_formatter(mpl.ticker.PercentFormatter(1.0, decimals=0, symbol=sign))
+        axis.set_major_locator(mpl.ticker.MaxNLocator(6, steps=[1, 2, 5, 10]))
+
+
+def correlations(rows: pd.DataFrame, matrices: Sequence[str]) -> pd.DataFrame:
+    """Pearson, Spearman and partial correlations for every matrix and architecture, and pooled.
+
+    Computed by the evidence that the study's claims use, so figure and scorecard agree.
+    Architecture "" stands for all of them together.
+    """
+    kinds: dict[str, dict[str, Any]] = {
+        "pearson": {},
+        "spearman": {"method": "spearman"},
+        "pearson_given_task": {"hold": ["task"]},
+    }
+    pooled = {"pearson_given_task_and_architecture": {"hold": ["task", "architecture"]}}
+    found = []
+    for matrix in [matrix for matrix in matrices if (rows["matrix"] == matrix).any()]:
+        for architecture in ["", *plots.in_order(rows["architecture"])]:
+            where = {"matrix": matrix} | ({"architecture": architecture} if architecture else {})
+            for label, chosen in (kinds if architecture else pooled).items():
+                asked = correlation.Settings.model_validate(
+                    {"table": "points", "x": "rank_lost", "y": "forgetting", "where": where}
+                    | chosen
+                )
+                per_seed = correlation.per_seed({"points": rows}, asked)
+                limits = statistics.correlation_interval(per_seed.to_numpy())
+                found.append([matrix, architecture, label, *limits, per_seed.notna().sum()])
+    columns = ["matrix", "architecture", "correlation", "mean", "ci_low", "ci_high", "n_seeds"]
+    return pd.DataFrame(found, columns=columns)
+
+
+def in_words(found: pd.DataFrame) -> str:
+    """The correlations of one panel in two lines."""
+    value = {row.correlation: number(row) for row in found.itertuples()}
+    return (
+        f"Pearson {value['pearson']}, Spearman {value['spearman']}\n"
+        f"Pearson given task {value['pearson_given_task']}"
+    )
+
+
+def number(row: Any) -> str:
+    """A correlation with its interval, as it stands in a sentence."""
+    mean, low, high = row.mean, row.ci_low, row.ci_high
+    if np.isnan(mean):
+        return "undefined"
+    limits = "one seed" if np.isnan(low) else f"{low:.2f}, {high:.2f}"
+    return f"{mean:.2f} [{limits}]".replace("-", "\N{MINUS SIGN}")

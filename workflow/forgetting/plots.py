@@ -1,0 +1,139 @@
+"""The look of every figure, and how a figure is saved.
+
+A strategy has one colour and one marker in all studies (colours of Okabe & Ito 2008, which
+readers with colour-blindness can tell apart). Files hold real text and no dates, so the same
+tables give the same bytes.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+
+from forgetting import tables
+from forgetting.results import atomic
+
+SINGLE, DOUBLE = 3.3, 7.0  # inches: one and two columns of a paper
+SMALL, TEXT = 6.5, 7.5  # points at print size
+GREY, STAND_IN = "#595959", "#B03A00"
+
+STYLE: Any = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
+    "font.size": TEXT,
+    "axes.titlesize": TEXT,
+    "axes.labelsize": TEXT,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "legend.fontsize": TEXT,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3.6,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "forgetting",
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a strategy is drawn, in every figure of every study."""
+
+    colour: str
+    marker: str
+    label: str
+
+
+LOOKS = {
+    "sgd": Look("#D55E00", "o", "SGD"),
+    "lwf": Look("#0072B2", "s", "LwF"),
+    "experience_replay": Look("#009E73", "^", "Replay"),
+    "joint": Look("#000000", "D", "Joint"),
+    "ewc": Look("#CC79A7", "v", "EWC"),
+    "si": Look("#E69F00", "P", "SI"),
+    "freeze": Look("#56B4E9", "X", "Frozen"),
+    "l2": Look("#0072B2", "v", "L2"),
+    "l2_er": Look("#CC79A7", "D", "L2-ER"),
+    "effective_rank": Look("#E69F00", "d", "ER"),
+    "continual_backprop": Look("#009E73", "X", "CBP"),
+    "layer_norm_l2": Look("#56B4E9", "s", "LN + L2"),
+    "shrink_perturb": Look("#009E73", "p", "Shrink & perturb"),
+    "spectral": Look("#7F6000", "h", "Spectral"),
+    "reset": Look("#7F7F7F", "*", "Reset"),
+}
+NAMES = {
+    "mlp": "MLP",
+    "convgru": "ConvGRU",
+    "biconvgru": "Bi-ConvGRU",
+    "resnet18": "ResNet-18",
+    "mnist": "MNIST",
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "imagenet": "ImageNet",
+}
+METRICS = {
+    "task_masked": "task-masked accuracy",
+    "class_incremental": "class-incremental accuracy",
+    "return": "return",
+}
+
+
+def look(strategy: str) -> Look:
+    """Colour, marker and label of a strategy's entry; a rung ``name~1`` looks like ``name``.
+
+    A strategy that is not listed gets a colour and marker that depend on its name alone.
+    """
+    base, _, rung = strategy.partition("~")
+    known = LOOKS.get(base.replace("-", "_"))
+    if known is None:
+        number = hashlib.sha256(base.encode()).digest()[0]
+        colours = sorted({entry.colour for entry in LOOKS.values()})
+        known = Look(colours[number % len(colours)], "<>dp8H"[number % 6], base)
+    return Look(known.colour, known.marker, f"{known.label} {rung}" if rung else known.label)
+
+
+def name(entry: str) -> str:
+    """An architecture's or benchmark's entry as a reader writes it: ``split-mnist`` Split MNIST."""
+    whole = NAMES.get(re.sub("[-_]", "", entry))
+    if whole:
+        return whole
+    words = " ".join(NAMES.get(word, word) for word in re.split("[-_]", entry))
+    return words[:1].upper() + words[1:]
+
+
+def in_order(entries: Iterable[str]) -> list[str]:
+    """Strategies or architectures in the order of this module, then by name: one order for all."""
+    order = [*LOOKS, *NAMES]
+
+    def place(entry: str) -> tuple[int, str]:
+        base = re.sub("[-_]", "", entry.partition("~")[0])
+        found = [i for i, known in enumerate(order) if known.replace("_", "") == base]
+        return (found[0] if found else len(order)), entry
+
+    return sorted(set(entries), key=place)
+
+
+def save(figure: Figure, drawn: pd.DataFrame, path: Path) -> None:
+    """Write ``path`` (PDF) and beside it the PNG and the CSV of exactly what is drawn."""
+    with mpl.rc_context(STYLE):
+        metadata = {".pdf": {"CreationDate": None}, ".png": {"Software": None}}
+        for suffix, entries in metadata.items():
+            with atomic(path.with_suffix(suffix)) as temporary:
+                figure.savefig(temporary, metadata=entries, dpi=200)
+    with atomic(path.with_suffix(".csv")) as temporary:
+        tables.write(drawn, temporary)
