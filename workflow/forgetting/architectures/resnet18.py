@@ -30,6 +30,20 @@ class Settings(BaseSettings):
     """Channels of the stem and the first stage; the later stages have 2, 4 and 8 times as many."""
 
 
+class ChannelsLast(nn.Module):
+    """The same images with the channels innermost in memory, which the layers behind keep.
+
+    On a CPU this makes training 1.3 times as fast (width 16, one thread). It is written as a
+    permutation because vmap knows that one; the parameters keep their plain layout.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W), unchanged but for their strides."""
+        if images.device.type != "cpu":
+            return images
+        return images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+
+
 class Block(nn.Module):
     """Two 3x3 convolutions with batch norm around an identity or projected shortcut."""
 
@@ -68,7 +82,8 @@ def build(
 
     def make() -> Stages:
         width = settings.width
-        stem = OrderedDict(
+        stem: OrderedDict[str, nn.Module] = OrderedDict(
+            layout=ChannelsLast(),
             conv=nn.Conv2d(input_shape[0], width, 3, padding=1, bias=False),
             norm=nn.BatchNorm2d(width),
             relu=nn.ReLU(inplace=True),

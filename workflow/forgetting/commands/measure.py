@@ -1,0 +1,89 @@
+"""Measure one finished run with one measure; write a tidy table.
+
+The table's key-value metadata hold, under ``forgetting``, the measure, its settings, the code's
+fingerprint and what the measure says about its probe.
+"""
+
+import argparse
+import importlib
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from forgetting import devices
+from forgetting.errors import UserError
+from forgetting.fingerprint import fingerprint, measure_components
+from forgetting.results import atomic
+from forgetting.runs import open_run
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("--run", type=Path, required=True, help="the run's run.json")
+    parser.add_argument("--measure", required=True, help="a file of measures/, e.g. erank")
+    parser.add_argument("--settings", default="{}", help="JSON; default: the measure's defaults")
+    parser.add_argument(
+        "--data", type=Path, nargs="+", required=True, help="data/KEY.json of each data set"
+    )
+    parser.add_argument("--code", help="fingerprint of the code; default: computed")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--out", type=Path, required=True, help="the parquet file to write")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measure and write."""
+    module = _measure(arguments.measure)
+    settings = _settings(module, arguments.settings)
+    view = open_run(arguments.run, arguments.data, devices.resolve(arguments.device))
+    frame = module.measure(view, settings)
+    code = fingerprint("measure", measure_components(view.spec, arguments.measure))
+    if arguments.code and arguments.code != code:
+        raise UserError(
+            "the code of this measurement changed while it ran, so its result is not kept; "
+            "run the workflow again"
+        )
+    about = {
+        "measure": arguments.measure,
+        "settings": settings.model_dump(mode="json"),
+        "fingerprint": code,
+        "device": devices.describe(view.device),
+        **frame.attrs,
+    }
+    write(frame, arguments.out, about=about)
+
+
+def write(frame: pd.DataFrame, path: Path, *, about: dict[str, Any]) -> None:
+    """Write a table with a description under the metadata key ``forgetting``."""
+    frame = frame.copy(deep=False)
+    frame.attrs = {}  # pandas would store them a second time
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    metadata = {**(table.schema.metadata or {}), b"forgetting": json.dumps(about).encode()}
+    with atomic(path) as temporary:
+        pq.write_table(table.replace_schema_metadata(metadata), temporary)
+
+
+def _measure(name: str) -> ModuleType:
+    module = f"forgetting.measures.{name}"
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise UserError(
+            f"--measure {name}: there is no file workflow/forgetting/measures/{name}.py"
+        ) from None
+
+
+def _settings(module: ModuleType, given: str) -> Any:
+    try:
+        return module.Settings.model_validate_json(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "JSON"
+        raise UserError(f"--settings: {key}: {first['msg']}, found {first['input']!r}") from None
