@@ -69,7 +69,7 @@ class Document:
             UserError: It cannot be read, is no YAML or no mapping.
         """
         try:
-            raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506
+            raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{name}: cannot be read ({error})") from None
         except yaml.YAMLError as error:
@@ -145,9 +145,7 @@ def _present(value: Any, location: Sequence[str | int]) -> Key:
     """Return the location without pydantic's own steps (names of union members)."""
     steps: list[str | int] = []
     for position, step in enumerate(location):
-        if isinstance(value, Mapping) and step in value:
-            value = value[step]
-        elif isinstance(value, list | tuple) and isinstance(step, int) and step < len(value):
+        if (isinstance(value, Mapping) and step in value) or (isinstance(value, list | tuple) and isinstance(step, int) and step < len(value)):
             value = value[step]
         elif position == len(location) - 1 and isinstance(value, Mapping):
             pass  # a missing key
@@ -174,9 +172,7 @@ def _model_at(annotation: Any, location: Key) -> type[BaseModel] | None:
 
 def _holds(value: Any, key: Key) -> bool:
     for step in key:
-        if isinstance(value, Mapping) and step in value:
-            value = value[step]
-        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+        if (isinstance(value, Mapping) and step in value) or (isinstance(value, list) and isinstance(step, int) and step < len(value)):
             value = value[step]
         else:
             return False

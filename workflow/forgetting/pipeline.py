@@ -8,9 +8,10 @@ the way of the others.
 import functools
 import json
 import os
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from forgetting import configuration, sources, study
 from forgetting.components import allowed
@@ -18,15 +19,27 @@ from forgetting.configuration import Config
 from forgetting.documents import Document
 from forgetting.entries import canonical
 from forgetting.errors import UserError
-from forgetting.fingerprint import fingerprint
+from forgetting.fingerprint import Component, fingerprint
 from forgetting.plan import MissingData, RunSpec, StudyPlan, build
 
-AGGREGATED_APART = "/partial/only"
 FOLDER = "{preset}/{study}{scope}"
+RUNS = ("accuracy", "runs")
+Found = TypeVar("Found")
+
+
+def or_exit(function: Callable[..., Found], *arguments: Any) -> Found:
+    """Call a function; a user's mistake ends the program with its message and status 1."""
+    try:
+        return function(*arguments)
+    except UserError as error:
+        sys.exit(str(error))
 
 
 class Pipeline:
     """Everything that the rules need to know."""
+
+    apart = "/partial/only"
+    """Where what is aggregated from a selection of runs goes, below the study."""
 
     def __init__(self, root: Path, config: Config, document: Document) -> None:
         """Check every study under the configuration's preset; ``document`` says where it stands.
@@ -42,7 +55,7 @@ class Pipeline:
         self.preset = config.preset
         self.studies = configuration.studies(root)
         self.chosen = config.studies or self.studies
-        self.scope = "" if config.only is None else AGGREGATED_APART
+        self.scope = "" if config.only is None else self.apart
         presets = [preset for name in self.studies for preset in study.presets(root, name)]
         document.choose(("preset",), config.preset, dict.fromkeys(presets), what="a preset")
         self._read = {name: study.read(root, name, config.preset) for name in self.studies}
@@ -54,6 +67,11 @@ class Pipeline:
     def load(cls, root: Path, merged: Mapping[str, Any] | None = None) -> "Pipeline":
         """Build it from config.yaml, overridden by Snakemake's merged configuration."""
         return cls(root, *configuration.load(root, merged))
+
+    @staticmethod
+    def check_file(root: Path) -> None:
+        """Read config.yaml; Snakemake's own message about a broken one does not name it."""
+        Document.read(root / "config.yaml", name="config.yaml")
 
     # ------------------------------------------------------------------ plans
 
@@ -104,10 +122,9 @@ class Pipeline:
             raise UserError(f'no study uses a data set "{key}"; {allowed(key, known)}')
         return known[key]
 
-    @functools.cache  # noqa: B019 (one object a process)
-    def code(self, command: str, components: tuple[tuple[str, str], ...]) -> str:
+    def code(self, command: str, components: Iterable[Component]) -> str:
         """Return the fingerprint of a command with its components."""
-        return fingerprint(command, components)
+        return _fingerprint(command, tuple(components))
 
     def captions(self) -> dict[tuple[str, str], list[str]]:
         """Return the names of figures by study and caption file."""
@@ -115,7 +132,7 @@ class Pipeline:
         for name, found in self._plans.items():
             figures = found.figures.items() if isinstance(found, StudyPlan) else ()
             for figure, about in figures:
-                grouped.setdefault((name, about.extra["caption"]), []).append(figure)
+                grouped.setdefault((name, about.caption), []).append(figure)
         return grouped
 
     # ------------------------------------------------------------------ files
@@ -130,7 +147,7 @@ class Pipeline:
 
     def claims(self, name: str) -> list[str]:
         """Return the file of the judged claims of a study, if it has claims."""
-        return self._files(name, ["claims"] if self.plan(name).claims else [], "{}.csv")
+        return self._files(name, self.plan(name).judgement, "{}.csv")
 
     def everything(self, name: str) -> list[str]:
         """Return all files that a study ends in."""
@@ -156,12 +173,31 @@ class Pipeline:
             ]
         )
 
+    def table_sources(self, name: str, table: str, scope: str) -> dict[str, list[str]]:
+        """Return the files that a table is made from: runs, measures and tables."""
+        found, folder = self.plan(name), f"{self.preset}/{name}"
+        made_from = self.aggregate(name, "tables", table)
+        runs = found.selected if scope else tuple(found.runs)
+        measured = found.measures[table].needs if table in found.measures else ()
+        return {
+            "runs": [f"{folder}/runs/{path}/run.json" for path in runs if table in RUNS],
+            "measures": [
+                f"{folder}/measures/{table}/{path}.parquet" for path in runs if path in measured
+            ],
+            "tables": [f"{folder}{scope}/tables/{source}.csv" for source in made_from],
+        }
+
+    @property
+    def config_json(self) -> str:
+        """The configuration as JSON, for a command that makes the plan again."""
+        return self.config.model_dump_json()
+
     def about(self, name: str) -> str:
         """Return what the table of runs says of each benchmark: its metric and evidence."""
         runs = self.plan(name).runs.values()
         return canonical({r.benchmark: {"metric": r.metric, "evidence": r.evidence} for r in runs})
 
-    def guard(self) -> None:
+    def guard(self, touching: bool = False) -> None:
         """Refuse to go on with runs that Snakemake has no records of: it would not redo them.
 
         Raises:
@@ -170,7 +206,7 @@ class Pipeline:
         records = [self.results / ".snakemake" / kind for kind in ("metadata", "incomplete")]
         if any(folder.is_dir() and any(folder.iterdir()) for folder in records):
             return
-        if any((self.results / ".snakemake").glob("*.db")):
+        if touching or any((self.results / ".snakemake").glob("*.db")):
             return
         found = next(self.results.glob("*/*/runs/*/*/*/*/run.json"), None)
         if found is not None:
@@ -211,6 +247,11 @@ class Pipeline:
             raise document.error(
                 ("only",), f"found {only!r}, which matches no run; runs are {some}, ..."
             )
+
+
+@functools.cache
+def _fingerprint(command: str, components: tuple[Component, ...]) -> str:
+    return fingerprint(command, components)
 
 
 @functools.cache

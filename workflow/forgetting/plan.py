@@ -7,8 +7,7 @@ that changed.
 
 import fnmatch
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from forgetting import components, seeds
@@ -38,6 +37,7 @@ class RunSpec:
     architecture: str
     strategy: str
     pack: str
+    seeds: tuple[int, ...]
     parts: Mapping[str, str]
     """Canonical JSON of benchmark, architecture, strategy and training."""
     data: tuple[str, ...]
@@ -53,20 +53,58 @@ class RunSpec:
     """Path of the run that it continues."""
 
     @property
+    def built(self) -> tuple[Component, ...]:
+        """The components that a checkpoint is looked at through: benchmark and architecture."""
+        return self.components[:2]
+
+    @property
     def path(self) -> str:
         """Its folder under runs/."""
         return f"{self.benchmark}/{self.architecture}/{self.strategy}/seeds{self.pack}"
 
 
 @dataclass(frozen=True)
-class Aggregate:
-    """A measure, a figure or the claims: settings as JSON, and what it is made from."""
+class MeasureSpec:
+    """One measure and the runs it is taken of."""
 
+    component: str
     settings: str
+    """Canonical JSON."""
     components: tuple[Component, ...]
     needs: tuple[str, ...]
-    """Paths of runs (measure), or names of tables."""
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Paths of runs."""
+    resources: Resources
+
+
+@dataclass(frozen=True)
+class FigureSpec:
+    """One figure."""
+
+    component: str
+    settings: str
+    """Canonical JSON."""
+    components: tuple[Component, ...]
+    needs: tuple[str, ...]
+    """Names of tables."""
+    caption: str
+    entries: Mapping[str, str]
+    """Benchmark, architecture or strategy that it is about."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What tells it from the study's other figures in the report."""
+        return {"figure": self.component.replace("_", " "), **self.entries}
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The claims of a study."""
+
+    settings: str
+    """Canonical JSON."""
+    components: tuple[Component, ...]
+    needs: tuple[str, ...]
+    """Names of tables."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +117,12 @@ class StudyPlan:
     """All runs by path."""
     selected: tuple[str, ...]
     """Paths of the runs that are aggregated: all, or those that ``only`` matches."""
-    measures: Mapping[str, Aggregate]
+    measures: Mapping[str, MeasureSpec]
     tables: Mapping[str, tuple[str, ...]]
     """Every table, with the tables it is derived from."""
-    figures: Mapping[str, Aggregate]
-    claims: Aggregate | None
+    figures: Mapping[str, FigureSpec]
+    judgement: Mapping[str, Judgement]
+    """Under "claims", if the study has any."""
     sources: Mapping[str, Source]
     """Data sets by key."""
 
@@ -129,11 +168,11 @@ def build(study: Study, document: Document, config: Config, find: Resolver) -> S
         runs=runs,
         selected=selected,
         measures={
-            name: _measure(measure, document, groups, runs) for name, measure in measures.items()
+            name: _measure(measure, document, groups, runs, study.resources.measure) for name, measure in measures.items()
         },
         tables=tables,
         figures={n: f for n, f in figures.items() if _drawable(f, [runs[p] for p in selected])},
-        claims=claims,
+        judgement={} if claims is None else {"claims": claims},
         sources=sources,
     )
 
@@ -178,7 +217,7 @@ def _group(
         sources.update(data)
         for architecture in architectures:
             for strategy in strategies:
-                for pack in packs:
+                for pack, members in packs.items():
                     start = strategy.entry.starts_from  # type: ignore[attr-defined]
                     common = f"{benchmark.name}/{architecture.name}"
                     yield RunSpec(
@@ -186,6 +225,7 @@ def _group(
                         architecture=architecture.name,
                         strategy=strategy.name,
                         pack=pack,
+                        seeds=members,
                         parts={
                             "benchmark": canonical(_named(benchmark)),
                             "architecture": canonical(_named(architecture)),
@@ -240,7 +280,8 @@ def _measure(
     document: Document,
     groups: Mapping[str, Mapping[str, RunSpec]],
     runs: Mapping[str, RunSpec],
-) -> Aggregate:
+    resources: Resources,
+) -> MeasureSpec:
     of = measure.entry.runs  # type: ignore[attr-defined]
     if of == "all":
         paths = list(runs)
@@ -248,16 +289,17 @@ def _measure(
         for position, name in enumerate(of):
             document.choose((*measure.key, "runs", position), name, groups, what="a group of runs")
         paths = list(dict.fromkeys(path for name in of for path in groups[name]))
-    return Aggregate(
+    return MeasureSpec(
+        component=measure.component,
         settings=canonical(measure.settings),
         components=(("measures", measure.component),),
         needs=tuple(paths),
-        extra={"component": measure.component},
+        resources=resources,
     )
 
 
 def _tables(study: Study, document: Document, measures: list[str]) -> dict[str, tuple[str, ...]]:
-    known = {name: () for name in (*BASE_TABLES, *measures)}
+    known = dict.fromkeys((*BASE_TABLES, *measures), ())
     derived = {"scores": ("accuracy",)}
     derived |= {name: tuple(table.made_from) for name, table in study.tables.items()}
     for name, sources in derived.items():
@@ -272,7 +314,7 @@ def _figures(
     document: Document,
     found: Mapping[str, Mapping[str, tuple[Resolved, ...]]],
     tables: Mapping[str, Any],
-) -> dict[str, Aggregate]:
+) -> dict[str, FigureSpec]:
     figures = {}
     for figure in (rung for rungs in found["figures"].values() for rung in rungs):
         named = {
@@ -283,27 +325,24 @@ def _figures(
             pick(found[kind], [value], document, (*figure.key, "settings", part, kind))
         for position, table in enumerate(figure.entry.tables):  # type: ignore[attr-defined]
             document.choose((*figure.key, "tables", position), table, tables, what="a table")
-        figures[figure.name] = Aggregate(
+        figures[figure.name] = FigureSpec(
+            component=figure.component,
             settings=canonical(figure.settings),
             components=(("figures", study.study.replace("-", "_")),),
             needs=tuple(figure.entry.tables),  # type: ignore[attr-defined]
-            extra={
-                "component": figure.component,
-                "caption": figure.entry.caption or f"{figure.component}.rst",  # type: ignore[attr-defined]
-                "labels": {"figure": figure.component.replace("_", " "), **named},
-                "entries": named,
-            },
+            caption=figure.entry.caption or f"{figure.component}.rst",  # type: ignore[attr-defined]
+            entries=named,
         )
     return figures
 
 
-def _drawable(figure: Aggregate, runs: Sequence[RunSpec]) -> bool:
+def _drawable(figure: FigureSpec, runs: Sequence[RunSpec]) -> bool:
     """Whether some run is of the entries that the figure is about."""
-    wanted = figure.extra["entries"].items()
+    wanted = figure.entries.items()
     return any(all(getattr(run, part) == name for part, name in wanted) for run in runs)
 
 
-def _claims(study: Study, document: Document, tables: Mapping[str, Any]) -> Aggregate | None:
+def _claims(study: Study, document: Document, tables: Mapping[str, Any]) -> Judgement | None:
     if not study.claims:
         return None
     try:
@@ -319,7 +358,7 @@ def _claims(study: Study, document: Document, tables: Mapping[str, Any]) -> Aggr
     needs = needed_tables(expanded.values())
     for table in needs:
         document.choose(("claims",), table, tables, what="a table")
-    return Aggregate(
+    return Judgement(
         settings=canonical(study.claims),
         components=tuple(("evidence", name) for name in sorted(used)),
         needs=tuple(needs),

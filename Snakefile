@@ -1,0 +1,88 @@
+"""The whole pipeline: data -> training -> measures -> tables -> figures, claims, scorecard.
+
+What is run stands in config.yaml, the studies in workflow/studies, the work in the package
+workflow/forgetting; the rules only say which file is made from which, by which command.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+ROOT = Path(workflow.basedir)
+# Jobs run this clone's code with this interpreter, whatever is installed or activated.
+sys.path.insert(0, f"{ROOT}/workflow")
+os.environ["PATH"] = os.pathsep.join(
+    [str(Path(sys.executable).parent), os.environ["PATH"]]
+)
+shell.prefix(f"export PYTHONPATH='{ROOT}/workflow' PYTHONDONTWRITEBYTECODE=1; ")
+
+from forgetting.pipeline import Pipeline, or_exit
+
+or_exit(Pipeline.check_file, ROOT)
+
+
+configfile: f"{ROOT}/config.yaml"
+
+
+pipeline = or_exit(Pipeline.load, ROOT, config)
+if workflow.is_main_process:
+    or_exit(pipeline.guard, workflow.touch)
+
+
+# Records and lock live inside the results: they can be moved, copied, used from another clone.
+workdir: pipeline.results
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/measure.smk"
+include: "workflow/rules/draw.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        ending(pipeline.everything),
+        pipeline.scorecard(),
+
+
+for _study in pipeline.studies:
+
+    rule:
+        name:
+            _study
+        input:
+            ending(pipeline.everything, [_study]),
+
+
+rule figures:
+    input:
+        ending(pipeline.figures),
+
+
+rule tables:
+    input:
+        ending(pipeline.tables),
+
+
+rule scorecard:
+    input:
+        pipeline.scorecard(),
+
+
+rule partial:
+    log:
+        "logs/partial.log",
+    localrule: True
+    conda:
+        "envs/forgetting.yaml"
+    params:
+        config=pipeline.config_json,
+    shell:
+        "python -m forgetting partial --root {ROOT:q} --config {params.config:q} 2>&1"
+        " | tee -a {log:q}"
