@@ -26,20 +26,25 @@ def write(path: Path, tensors: Tensors, *, seeds: Sequence[int], task: int, epoc
         )
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], dict]:
+def read(path: Path, *, expected: str | None = None) -> tuple[dict[str, Tensor], dict]:
     """Return the tensors and {seeds, task, epoch} of a checkpoint.
 
+    Epoch 0 stands for the end of the task. ``expected`` is the checksum that run.json records.
+
     Raises:
-        UserError: The file is missing or not a whole checkpoint; the message names it.
+        UserError: The file is missing, not a whole checkpoint, or not the one that was written;
+            the message names it.
     """
     try:
+        if expected is not None and checksum(path) != expected:
+            raise ValueError("its checksum is not the one in run.json")
         with safe_open(path, framework="pt") as file:
             about = json.loads(file.metadata()["forgetting"])
             return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"{path}: not a readable checkpoint ({error}); delete the run's run.json "
-            "(and its .resume folder) to train it again"
+            f"{path}: not a checkpoint that can be read ({error}); delete "
+            f"{path.parent.parent} and start the workflow again, which trains the run anew"
         ) from None
 
 

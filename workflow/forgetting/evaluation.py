@@ -13,7 +13,9 @@ import torch
 from forgetting.ensemble import Ensemble
 from forgetting.tasks import ImageBenchmark
 
-BATCH = 1000
+# Large batches fall out of a CPU's caches (a ConvGRU runs five times slower at 1,000 than at 64);
+# on a GPU small ones leave it idle.
+BATCH = {"cpu": 64, "cuda": 2000}
 
 
 def accuracies(
@@ -30,8 +32,8 @@ def accuracies(
             "task_masked": benchmark.outputs_of(task),
             "class_incremental": benchmark.outputs_until(max(after, task)),
         }
-        found = {metric: [] for metric in outputs}
-        for batch in indices.split(BATCH, dim=1):
+        found: dict[str, list[torch.Tensor]] = {metric: [] for metric in outputs}
+        for batch in indices.split(BATCH[indices.device.type], dim=1):
             inputs, targets = benchmark.fetch(batch, task)
             logits = ensemble.spread(ensemble.predict(ensemble.gather(inputs)))
             for metric, among in outputs.items():

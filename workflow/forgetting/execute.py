@@ -279,10 +279,7 @@ def _start(
         return None
     task = spec["strategy"]["starts_from"]["task"]
     path = parent[1].parent / "checkpoints" / f"task-{task}.safetensors"
-    if checkpoints.checksum(path) != parent[0]["checkpoints"][f"task-{task}"]:
-        raise UserError(f"{path}: not the checkpoint that run.json beside it describes; delete "
-                        "that run's folder to train it again")
-    tensors, _ = checkpoints.read(path)
+    tensors, _ = checkpoints.read(path, expected=parent[0]["checkpoints"][f"task-{task}"])
     return task, {name: tensor[positions] for name, tensor in tensors.items()}
 
 

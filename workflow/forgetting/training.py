@@ -93,7 +93,8 @@ class Training:
             settings: Training settings.
             name: The benchmark's name: the root of the seed tree.
             seeds: The seeds.
-            keep: Called with (checkpoint name, task, epoch, tensors with a leading seed axis).
+            keep: Called with (checkpoint name, task, epoch, tensors with a leading seed axis);
+                epoch 0 stands for the end of the task.
             start: Task after which to start, and the weights to start from.
         """
         self.benchmark, self.strategy, self.settings = benchmark, strategy, settings
@@ -173,7 +174,7 @@ class Training:
             "after_task", self.ensemble, self.memory, task=phase.task, context=context
         )
         self._evaluate(phase.task)
-        self._checkpoint(phase.task, self.settings.epochs)
+        self._checkpoint(phase.task, 0)
         self.phase, self.begun, self.epoch, self.step = self.phase + 1, False, 0, 0
 
     def _run_epoch(self, phase: Phase, context: Context, at_step: Callable[[], None]) -> None:

@@ -1,0 +1,246 @@
+"""The train command as a process: killed, signalled, locked, repeated."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import toy
+import torch
+
+from forgetting import checkpoints, datasets
+
+PACKAGE = Path(__file__).parents[1] / "workflow"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PACKAGE), "OMP_NUM_THREADS": "1"}
+BENCHMARK = {
+    "name": "toy",
+    "component": "split",
+    "settings": {"tasks": 3, "scenario": "class_incremental", "class_order": "seeded"},
+}
+STRATEGIES = {
+    "sgd": [{"component": "sgd", "settings": {}}],
+    "lwf": [{"component": "lwf", "settings": {"alpha": 1.0}}],
+    "experience_replay": [{"component": "experience_replay", "settings": {"buffer": 40}}],
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("results") / "data"
+    folder.mkdir()
+    datasets.write(toy.dataset(), folder / "toy.safetensors", path_json=folder / "toy.json")
+    return folder / "toy.json"
+
+
+def command(
+    data, out, *, strategy="sgd", seeds=(0,), architecture="mlp", start=(), more=(), **training
+) -> list[str]:
+    values = {
+        "--study": "toy",
+        "--preset": "quick",
+        "--benchmark": json.dumps(BENCHMARK),
+        "--architecture": json.dumps(
+            {"name": architecture, "component": architecture, "settings": toy.SMALL[architecture]}
+        ),
+        "--strategy": json.dumps(
+            strategy if isinstance(strategy, dict) else {"name": strategy, "parts": STRATEGIES[strategy]}
+        ),
+        "--training": json.dumps({"batch_size": 4, "dtype": "float32", **training}),
+        "--seeds": json.dumps(list(seeds)),
+        "--data": str(data),
+        "--device": "cpu",
+        "--out": str(out),
+    }
+    flat = [text for pair in values.items() for text in pair]
+    return [sys.executable, "-m", "forgetting", "train", *flat, "--start", *map(str, start), *more]
+
+
+def run(*arguments, **keywords) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        command(*arguments, **keywords), env=ENVIRONMENT, capture_output=True, text=True, timeout=120
+    )
+
+
+def facts(out: Path) -> tuple:
+    """What a run says of its training: everything but time, place and provenance."""
+    record = json.loads((out / "run.json").read_text())
+    tables = [(out / f"{name}.parquet").read_bytes() for name in ("accuracy", "history")]
+    return record["checkpoints"], record["seeds"], record["status"], *tables
+
+
+@pytest.mark.parametrize(
+    ("strategy", "architecture", "seeds"),
+    [
+        ("experience_replay", "mlp", (0, 1)),  # a pack with the seeds as a batch axis
+        ("lwf", "resnet18", (0, 1)),  # a pack trained in turn
+        ("sgd", "mlp", (5,)),
+    ],
+)
+def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, data, strategy, architecture, seeds):
+    keywords = {"strategy": strategy, "architecture": architecture, "seeds": seeds, "momentum": 0.9}
+    keywords["epochs"] = 6 if architecture == "resnet18" else 40
+    assert run(data, tmp_path / "whole", **keywords).returncode == 0
+    out = tmp_path / "killed"
+    kills = 0
+    for attempt in range(40):
+        process = subprocess.Popen(
+            command(data, out, more=("--save-every", "0.02"), **keywords), env=ENVIRONMENT
+        )
+        # Wait for the training itself, then a little longer every time.
+        started = time.monotonic()
+        while process.poll() is None and not list(out.glob(".resume/*/group-*/*")):
+            time.sleep(0.01)
+            assert time.monotonic() - started < 60
+        try:
+            process.wait(timeout=0.1 + 0.4 * attempt)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += not (out / "run.json").exists()
+            continue
+        break
+    assert process.returncode == 0
+    assert kills >= 1
+    assert facts(out) == facts(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_saves(tmp_path, data, number):
+    keywords = {"epochs": 60, "strategy": "experience_replay"}
+    process = subprocess.Popen(command(data, tmp_path / "run", **keywords), env=ENVIRONMENT)
+    while not list((tmp_path / "run").glob(".resume/*/group-0/task-0.safetensors")):
+        time.sleep(0.01)
+    process.send_signal(number)
+    if number == signal.SIGTERM:
+        assert process.wait(timeout=60) == 128 + signal.SIGTERM
+        assert list((tmp_path / "run").glob(".resume/*/group-0/rolling.pt"))
+        assert run(data, tmp_path / "run", **keywords).stdout.startswith("resumed at task")
+    else:
+        assert process.wait(timeout=60) == 0
+    assert run(data, tmp_path / "whole", **keywords).returncode == 0
+    assert facts(tmp_path / "run") == facts(tmp_path / "whole")
+
+
+def test_two_processes_never_train_one_run(tmp_path, data):
+    keywords = {"epochs": 500}
+    first = subprocess.Popen(command(data, tmp_path / "run", **keywords), env=ENVIRONMENT)
+    while not list((tmp_path / "run").glob(".resume/*/group-0/task-0.safetensors")):
+        time.sleep(0.01)
+    second = run(data, tmp_path / "run", **keywords)
+    assert first.wait(timeout=5) == 0
+    assert "another process trains this run" in second.stdout
+    assert "published again" in second.stdout
+
+
+def test_a_finished_run_is_published_again_without_training(tmp_path, data):
+    assert run(data, tmp_path / "run").returncode == 0
+    before = (tmp_path / "run" / "run.json").read_bytes()
+    (tmp_path / "run" / "run.json").unlink()  # as the workflow does before a job starts
+    again = run(data, tmp_path / "run")
+    assert "published again" in again.stdout
+    assert (tmp_path / "run" / "run.json").read_bytes() == before
+    # A lost checkpoint is trained again.
+    (tmp_path / "run" / "checkpoints" / "task-3.safetensors").unlink()
+    assert "published again" not in run(data, tmp_path / "run").stdout
+    assert (tmp_path / "run" / "checkpoints" / "task-3.safetensors").exists()
+
+
+def test_a_changed_run_never_takes_up_an_old_state(tmp_path, data):
+    assert run(data, tmp_path / "run", learning_rate=0.1).returncode == 0
+    assert run(data, tmp_path / "run", learning_rate=0.2).returncode == 0
+    assert run(data, tmp_path / "fresh", learning_rate=0.2).returncode == 0
+    assert facts(tmp_path / "run") == facts(tmp_path / "fresh")
+
+
+def test_divergence_is_data(tmp_path, data):
+    done = run(data, tmp_path / "run", learning_rate=1e6, seeds=(0, 1))
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["status"] == "diverged"
+    assert all(about["status"] == "diverged" and about["task"] == 1 for about in record["seeds"].values())
+    accuracy = pd.read_parquet(tmp_path / "run" / "accuracy.parquet")
+    assert set(accuracy.after_task) == {0}
+
+
+def test_one_diverged_seed_leaves_the_others_alone(tmp_path, data):
+    """A seed with weights that are not a number beside a healthy one, which trains as if alone."""
+    pack = toy.training(STRATEGIES["sgd"], (0, 1))
+    pack.ensemble.params["stages.head.weight"].data[0, 0, 0] = torch.nan
+    pack.run()
+    assert list(pack.diverged) == [0]
+    alone = toy.trained(STRATEGIES["sgd"], (1,))
+    assert [row for row in pack.accuracy if row[0] == 1] == alone.accuracy
+
+
+def test_repeating_a_run_by_hand(tmp_path, data):
+    results = data.parent.parent
+    out = results / "quick" / "toy" / "runs" / "toy" / "mlp" / "lwf" / "seeds0"
+    assert run(data, out, strategy="lwf").returncode == 0
+    by_hand = [sys.executable, "-m", "forgetting", "train"]
+    by_hand += ["--spec", str(out / "run.json"), "--out", str(tmp_path / "again")]
+    done = subprocess.run(by_hand, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert facts(out) == facts(tmp_path / "again")
+
+
+def test_a_run_can_start_from_another(tmp_path, data):
+    parent = tmp_path / "sgd"
+    assert run(data, parent, seeds=(0, 1)).returncode == 0
+    started = {
+        "name": "sgd-again",
+        "parts": STRATEGIES["sgd"],
+        "starts_from": {"strategy": "sgd", "task": 1},
+    }
+    child = tmp_path / "child"
+    done = run(data, child, strategy=started, seeds=(0, 1), start=[parent / "run.json"])
+    assert done.returncode == 0, done.stderr
+    # Plain training continued by plain training is plain training.
+    assert facts(child)[1:] == facts(parent)[1:]
+    mine, theirs = (json.loads((f / "run.json").read_text())["checkpoints"] for f in (child, parent))
+    assert {n: h for n, h in theirs.items() if n != "task-0"} == mine
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "remove"])
+def test_a_damaged_parent_is_refused_by_name(tmp_path, data, damage):
+    parent = tmp_path / "sgd"
+    assert run(data, parent).returncode == 0
+    path = parent / "checkpoints" / "task-1.safetensors"
+    content = bytearray(path.read_bytes())
+    if damage == "truncate":
+        path.write_bytes(content[:-10])
+    elif damage == "flip":
+        content[-5] ^= 1
+        path.write_bytes(content)
+    else:
+        path.unlink()
+    strategy = {"name": "x", "parts": STRATEGIES["sgd"], "starts_from": {"strategy": "sgd", "task": 1}}
+    done = run(data, tmp_path / "child", strategy=strategy, start=[parent / "run.json"])
+    assert done.returncode == 1
+    assert str(path) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_truncated_checkpoint_is_refused_by_name(tmp_path):
+    path = tmp_path / "task-1.safetensors"
+    checkpoints.write(path, {"w": torch.ones(2, 3)}, seeds=[0, 1], task=1, epoch=0)
+    tensors, about = checkpoints.read(path)
+    assert about == {"seeds": [0, 1], "task": 1, "epoch": 0}
+    assert torch.equal(tensors["w"], torch.ones(2, 3))
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(Exception, match=r"task-1\.safetensors: not a checkpoint that can be read"):
+        checkpoints.read(path)
+
+
+def test_missing_arguments_are_named(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "forgetting", "train", "--out", str(tmp_path)],
+        env=ENVIRONMENT, capture_output=True, text=True,
+    )
+    assert done.returncode == 1
+    assert "--benchmark" in done.stderr
+    assert "Traceback" not in done.stderr
