@@ -15,7 +15,7 @@ PAGE = """\
 :root { color-scheme: light; --ink: #1b1f24; --soft: #57606a; --line: #d5dae0; }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 78rem; padding: 1rem; color: var(--ink); background: #fff;
-  font: 16px/1.45 system-ui, sans-serif; overflow-wrap: anywhere; }
+  font: 16px/1.45 system-ui, sans-serif; overflow-wrap: break-word; }
 h1 { font-size: 1.6rem; margin: .2rem 0 .6rem; }
 h2 { font-size: 1.25rem; margin: 2.2rem 0 .2rem; }
 .soft, .source, .note { color: var(--soft); font-size: .88rem; }
@@ -27,7 +27,8 @@ table { border-collapse: collapse; width: 100%; margin-top: .8rem; }
 th, td { text-align: left; vertical-align: top; padding: .55rem .6rem;
   border-bottom: 1px solid var(--line); }
 thead th { font-size: .85rem; color: var(--soft); border-bottom: 2px solid var(--line); }
-td.statement { width: 40%; }
+td.statement { width: 38%; }
+.ours { min-width: 12.5rem; }
 .name { font-family: ui-monospace, monospace; font-size: .8rem; color: var(--soft); }
 .number { font-variant-numeric: tabular-nums; }
 svg { display: block; margin-top: .35rem; max-width: 100%; }
@@ -46,6 +47,7 @@ summary { cursor: pointer; margin-top: .8rem; }
   table, tbody, tr, td { display: block; width: 100%; }
   tr { border: 1px solid var(--line); border-radius: .4rem; margin: .8rem 0; padding: .3rem 0; }
   td, td.statement { border: 0; width: 100%; padding: .3rem .7rem; }
+  td.statement { font-weight: 600; } .note, .name { font-weight: 400; }
   td[data-label]::before { content: attr(data-label); display: block; font-size: .78rem;
     color: var(--soft); }
 }
@@ -81,15 +83,16 @@ No claims of this study have been judged with this preset.</p>
 {% if row.note %}<p class="note">{{ row.note }}</p>{% endif %}</td>
 <td data-label="Paper"><span class="number">{{ row.paper or "no number" }}</span>
 <p class="source">{{ row.source }}</p></td>
-<td data-label="Ours"><span class="number">{{ row.ours }}</span>
+<td data-label="Ours" class="ours"><span class="number">{{ row.ours }}</span>
 {% if row.plot %}{% with p = row.plot %}<svg width="180" height="30" viewBox="0 0 180 30" \
 role="img" aria-label="{{ p.label }}">
 <line x1="4" y1="20" x2="176" y2="20" stroke="#d5dae0"/>
 {% if p.zero is not none %}<line x1="{{ p.zero }}" y1="6" x2="{{ p.zero }}" y2="26" \
 stroke="#8b949e" stroke-dasharray="2 2"/>{% endif %}
 {% if p.low is not none %}<line x1="{{ p.low }}" y1="20" x2="{{ p.high }}" y2="20" \
-stroke="#1b1f24" stroke-width="3"/>{% endif %}
-<circle cx="{{ p.value }}" cy="20" r="4.5" fill="#1b1f24"/>
+stroke="#1b1f24" stroke-width="3"/>
+<path d="M{{ p.low }} 13 v14 M{{ p.high }} 13 v14" stroke="#1b1f24" stroke-width="1.5"/>{% endif %}
+<circle cx="{{ p.value }}" cy="20" r="4" fill="#1b1f24"/>
 {% if p.paper is not none %}<path d="M{{ p.paper }} 3 l5 5 l-5 5 l-5 -5 z" fill="#fff" \
 stroke="#a13200" stroke-width="2"/>{% endif %}
 </svg>{% endwith %}{% endif %}</td>
