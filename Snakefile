@@ -4,7 +4,6 @@ What is run stands in config.yaml, the studies in workflow/studies, the work in 
 workflow/forgetting; the rules only say which file is made from which, by which command.
 """
 
-import os
 import sys
 from pathlib import Path
 
@@ -13,15 +12,12 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 ROOT = Path(workflow.basedir)
-# Jobs run this clone's code with this interpreter, whatever is installed or activated.
 sys.path.insert(0, f"{ROOT}/workflow")
-os.environ["PATH"] = os.pathsep.join(
-    [str(Path(sys.executable).parent), os.environ["PATH"]]
-)
-shell.prefix(f"export PYTHONPATH='{ROOT}/workflow' PYTHONDONTWRITEBYTECODE=1; ")
 
-from forgetting.pipeline import Pipeline, or_exit
+from forgetting.pipeline import Pipeline, or_exit, use_this_clone
 
+# Jobs run this clone's code with this interpreter, whatever is installed or activated.
+shell.prefix(use_this_clone(ROOT))
 or_exit(Pipeline.check_file, ROOT)
 
 
@@ -82,7 +78,8 @@ rule partial:
     conda:
         "envs/forgetting.yaml"
     params:
+        root=str(ROOT),
         config=pipeline.config_json,
     shell:
-        "python -m forgetting partial --root {ROOT:q} --config {params.config:q} 2>&1"
+        "python -m forgetting partial --root {params.root:q} --config {params.config:q} 2>&1"
         " | tee -a {log:q}"

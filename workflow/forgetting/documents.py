@@ -145,14 +145,18 @@ def _present(value: Any, location: Sequence[str | int]) -> Key:
     """Return the location without pydantic's own steps (names of union members)."""
     steps: list[str | int] = []
     for position, step in enumerate(location):
-        if (isinstance(value, Mapping) and step in value) or (isinstance(value, list | tuple) and isinstance(step, int) and step < len(value)):
+        if _has(value, step):
             value = value[step]
-        elif position == len(location) - 1 and isinstance(value, Mapping):
-            pass  # a missing key
-        else:
+        elif not (position == len(location) - 1 and isinstance(value, Mapping)):
             continue
         steps.append(step)
     return tuple(steps)
+
+
+def _has(value: Any, step: str | int) -> bool:
+    if isinstance(value, Mapping):
+        return step in value
+    return isinstance(value, list | tuple) and isinstance(step, int) and step < len(value)
 
 
 def _model_at(annotation: Any, location: Key) -> type[BaseModel] | None:
@@ -172,8 +176,7 @@ def _model_at(annotation: Any, location: Key) -> type[BaseModel] | None:
 
 def _holds(value: Any, key: Key) -> bool:
     for step in key:
-        if (isinstance(value, Mapping) and step in value) or (isinstance(value, list) and isinstance(step, int) and step < len(value)):
-            value = value[step]
-        else:
+        if not _has(value, step):
             return False
+        value = value[step]
     return True

@@ -8,6 +8,7 @@ the way of the others.
 import functools
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -33,6 +34,13 @@ def or_exit(function: Callable[..., Found], *arguments: Any) -> Found:
         return function(*arguments)
     except UserError as error:
         sys.exit(str(error))
+
+
+def use_this_clone(root: Path) -> str:
+    """Put this interpreter first in PATH; return what makes a shell run the code under ``root``."""
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    package = shlex.quote(str(root / "workflow"))
+    return f"export PYTHONPATH={package} PYTHONDONTWRITEBYTECODE=1; ".replace("{", "{{")
 
 
 class Pipeline:

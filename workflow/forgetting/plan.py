@@ -53,6 +53,11 @@ class RunSpec:
     """Path of the run that it continues."""
 
     @property
+    def seeds_json(self) -> str:
+        """The seeds as JSON."""
+        return canonical(self.seeds)
+
+    @property
     def built(self) -> tuple[Component, ...]:
         """The components that a checkpoint is looked at through: benchmark and architecture."""
         return self.components[:2]
@@ -168,7 +173,8 @@ def build(study: Study, document: Document, config: Config, find: Resolver) -> S
         runs=runs,
         selected=selected,
         measures={
-            name: _measure(measure, document, groups, runs, study.resources.measure) for name, measure in measures.items()
+            name: _measure(measure, document, groups, runs, study.resources.measure)
+            for name, measure in measures.items()
         },
         tables=tables,
         figures={n: f for n, f in figures.items() if _drawable(f, [runs[p] for p in selected])},

@@ -1,7 +1,7 @@
 """Glue between wildcards and the plan: what a job is given is decided in forgetting.pipeline."""
 
-import json
 import re
+from collections.abc import Mapping
 
 from forgetting import sources
 from forgetting.seeds import PACK
@@ -38,9 +38,79 @@ def ending(files, studies=None):
     return paths
 
 
+# What a job is about, found by its wildcards.
+
+
+def source_of(wildcards):
+    return or_exit(pipeline.source, wildcards.key)
+
+
 def run_of(wildcards):
-    """Return the run that a file belongs to."""
     return or_exit(pipeline.run, wildcards.study, RUN.format(**wildcards))
+
+
+def measure_of(wildcards):
+    return or_exit(pipeline.aggregate, wildcards.study, "measures", wildcards.measure)
+
+
+def figure_of(wildcards):
+    return or_exit(pipeline.aggregate, wildcards.study, "figures", wildcards.figure)
+
+
+def claims_of(wildcards):
+    return or_exit(pipeline.aggregate, wildcards.study, "judgement", "claims")
+
+
+# What is said of it: functions for params and resources.
+
+
+def field(find, *names):
+    """Return a function: an attribute (of an attribute) of what ``find`` finds."""
+
+    def value(wildcards):
+        found = find(wildcards)
+        for name in names:
+            found = found[name] if isinstance(found, Mapping) else getattr(found, name)
+        return found
+
+    return value
+
+
+def code(command, find=None):
+    """Return a function: the fingerprint of a command with the components of what is found."""
+
+    def fingerprint(wildcards):
+        return pipeline.code(command, find(wildcards).components if find else [])
+
+    return fingerprint
+
+
+def prepare_code(wildcards):
+    return pipeline.code("prepare", [("data", source_of(wildcards).component)])
+
+
+def measure_code(wildcards):
+    """A checkpoint is looked at through its benchmark and its network."""
+    return pipeline.code(
+        "measure", [*run_of(wildcards).built, *measure_of(wildcards).components]
+    )
+
+
+def source_json(wildcards):
+    return sources.to_json(source_of(wildcards))
+
+
+def table_about(wildcards):
+    return (
+        or_exit(pipeline.about, wildcards.study) if wildcards.table == "runs" else "{}"
+    )
+
+
+def studies_described(wildcards):
+    return pipeline.descriptions()
+
+
+# What it is made from: functions for inputs.
 
 
 def run_data(wildcards):
@@ -53,9 +123,42 @@ def run_images(wildcards):
     return [f"data/{key}.safetensors" for key in run_of(wildcards).data]
 
 
-def tables_named(wildcards, names):
-    """Return the files of tables beside the file that is made from them."""
+def run_parent(wildcards):
+    """Return run.json of the run that this one continues, if any."""
+    start = run_of(wildcards).start
+    return (
+        [f"{wildcards.preset}/{wildcards.study}/runs/{start}/run.json"] if start else []
+    )
+
+
+def table_sources(kind):
+    """Return a function: what a table is made from, of one kind."""
+
+    def paths(wildcards):
+        return or_exit(
+            pipeline.table_sources, wildcards.study, wildcards.table, wildcards.scope
+        )[kind]
+
+    return paths
+
+
+def tables_of(find):
+    """Return a function: the tables that a figure or the claims need, beside their file."""
+
+    def paths(wildcards):
+        folder = "{preset}/{study}{scope}/tables".format(**wildcards)
+        return [f"{folder}/{name}.csv" for name in find(wildcards).needs]
+
+    return paths
+
+
+def judged_claims(wildcards):
+    return or_exit(pipeline.judged)
+
+
+def scored_figures(wildcards):
     return [
-        "{preset}/{study}{scope}/tables/".format(**wildcards) + f"{name}.csv"
-        for name in names
+        path
+        for study in pipeline.chosen
+        for path in or_exit(pipeline.figures, study, "png")
     ]

@@ -1,15 +1,6 @@
 """Data sets: whatever they are published as, once, to arrays of bytes and a description."""
 
 
-def source_json(wildcards):
-    return sources.to_json(or_exit(pipeline.source, wildcards.key))
-
-
-def prepare_code(wildcards):
-    component = or_exit(pipeline.source, wildcards.key).component
-    return pipeline.code("prepare", [("data", component)])
-
-
 # The raw files are no input: touching them must redo nothing. Their checksum is in the source.
 rule prepare:
     output:
