@@ -109,7 +109,7 @@ class Archive(NamedTuple):
 
 # The names in a Python 2 pickle of an array, and what they are called today.
 NUMPY = {
-    "numpy.core.multiarray._reconstruct": np.empty(0).__reduce__()[0],  # type: ignore[index]
+    "numpy.core.multiarray._reconstruct": np.empty(0).__reduce__()[0],
     "numpy.ndarray": np.ndarray,
     "numpy.dtype": np.dtype,
 }

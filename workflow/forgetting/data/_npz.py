@@ -10,6 +10,7 @@ Objects and pickles are never loaded.
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
