@@ -1,4 +1,5 @@
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from forgetting import statistics, tables
 from forgetting.commands import collect
 from forgetting.errors import UserError
-from synthetic_runs import BENCHMARKS, DIVERGED, write_study
+from synthetic_runs import ABOUT, BENCHMARKS, DIVERGED, write_study
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], list[Pa
 @pytest.fixture(scope="module")
 def built(study: tuple[list[Path], list[Path]]) -> dict[str, pd.DataFrame]:
     records = tables.read_records(study[0])
-    accuracy, runs = tables.accuracy(records), tables.runs(records)
+    accuracy, runs = tables.accuracy(records), tables.runs(records, ABOUT)
     erank = tables.measure(study[1])
     scores = tables.scores(accuracy)
     return {
@@ -28,6 +29,7 @@ def built(study: tuple[list[Path], list[Path]]) -> dict[str, pd.DataFrame]:
         "erank": erank,
         "scores": scores,
         "forgetting_rank": tables.forgetting_rank(scores, erank),
+        "representative_rank": tables.representative_rank(erank),
         "summary": tables.summary(scores, runs, erank),
     }
 
@@ -51,7 +53,7 @@ def test_accuracy_holds_every_row_of_every_run(study, built):
 def test_row_order_does_not_depend_on_the_order_of_files(study, built):
     backwards = tables.read_records(study[0][::-1])
     pd.testing.assert_frame_equal(tables.accuracy(backwards), built["accuracy"])
-    pd.testing.assert_frame_equal(tables.runs(backwards), built["runs"])
+    pd.testing.assert_frame_equal(tables.runs(backwards, ABOUT), built["runs"])
     pd.testing.assert_frame_equal(tables.measure(study[1][::-1]), built["erank"])
 
 
@@ -67,7 +69,7 @@ def test_runs_names_the_diverged_seed_and_where(built):
 
 def test_real_data_keeps_the_evidence_of_the_spec(tmp_path):
     records, _ = write_study(tmp_path, stand_in=False)
-    assert set(tables.runs(tables.read_records(records))["evidence"]) == {"reduced"}
+    assert set(tables.runs(tables.read_records(records), ABOUT)["evidence"]) == {"reduced"}
 
 
 def test_scores_are_those_of_the_matrix_up_to_t(built):
@@ -168,13 +170,14 @@ def test_an_entry_called_none_is_not_missing(tmp_path):
 
 def test_a_seed_in_two_packs_is_refused(study):
     with pytest.raises(UserError, match=r"two rows for benchmark=.*seed=0"):
-        tables.runs(tables.read_records([study[0][0], study[0][0]]))
+        tables.runs(tables.read_records([study[0][0], study[0][0]]), ABOUT)
 
 
 def collected(out: Path, name: str, **given: list[Path]) -> pd.DataFrame:
     parser = argparse.ArgumentParser()
     collect.add_arguments(parser)
     words = ["--table", name, "--study", "collapse", "--preset", "quick", "--code", "c"]
+    words += ["--about", json.dumps(ABOUT)]
     for option, paths in given.items():
         words += [f"--{option}", *map(str, paths)]
     path = out / f"{name}.csv"
@@ -188,7 +191,7 @@ def test_collect_builds_the_whole_chain(study, built, tmp_path):
     collected(tmp_path, "erank", runs=study[0], measures=study[1])
     collected(tmp_path, "scores", tables=[tmp_path / "accuracy.csv"])
     inputs = [tmp_path / f"{name}.csv" for name in ("scores", "erank", "runs")]
-    for name in ("forgetting_rank", "summary"):
+    for name in ("forgetting_rank", "summary", "representative_rank"):
         table = collected(tmp_path, name, tables=inputs)
         pd.testing.assert_frame_equal(table, built[name], check_dtype=False, rtol=1e-7)
 

@@ -13,7 +13,7 @@ from forgetting import plots, statistics, tables
 from forgetting.commands import draw
 from forgetting.errors import UserError
 from forgetting.figures import collapse
-from synthetic_runs import DIVERGED, write_study
+from synthetic_runs import ABOUT, DIVERGED, write_study
 
 FIGURES = {
     "accuracy_over_tasks": collapse.AccuracyOverTasks,
@@ -42,7 +42,9 @@ def derived(accuracy: pd.DataFrame, runs: pd.DataFrame, erank: pd.DataFrame) -> 
 def given(tmp_path_factory: pytest.TempPathFactory) -> Tables:
     records, measures = write_study(tmp_path_factory.mktemp("study"))
     contents = tables.read_records(records)
-    return derived(tables.accuracy(contents), tables.runs(contents), tables.measure(measures))
+    return derived(
+        tables.accuracy(contents), tables.runs(contents, ABOUT), tables.measure(measures)
+    )
 
 
 def only(given: Tables, keep: str) -> Tables:
@@ -268,9 +270,26 @@ def test_a_diverged_seed_keeps_its_points_and_has_no_correlation(given):
     assert one(mine, correlation="pearson")["n_seeds"].item() == 2
 
 
-def test_a_benchmark_that_is_not_there_is_one_message(given):
-    with pytest.raises(UserError, match="no benchmark split-mnist; it has split-long, split-short"):
-        drawn_by("average_accuracy", given, benchmark="split-mnist")
+@pytest.mark.parametrize("component", FIGURES)
+def test_with_nothing_to_draw_the_figure_says_why(given, component):
+    figure, drawn = drawn_by(component, given, benchmark="split-mnist")
+    assert "Nothing to draw: " in words(figure)
+    assert "has no split-mnist" in words(figure)
+    assert list(drawn.columns) == ["nothing"]
+    check_layout(figure)
+
+
+def test_where_every_seed_diverged_at_once_the_figure_says_so(given):
+    lost = given["scores"].assign(average_accuracy=np.nan, forgetting=np.nan)
+    rank = given["forgetting_rank"].assign(forgetting=np.nan)
+    without = {**given, "scores": lost, "forgetting_rank": rank}
+    for component in ("average_accuracy", "forgetting_against_rank"):
+        figure, _ = drawn_by(component, without)
+        assert "every run diverged before" in words(figure)
+        check_layout(figure)
+
+
+def test_a_table_the_study_forgot_is_one_message(given):
     with pytest.raises(UserError, match="add erank to its tables"):
         drawn_by("activation_erank", {"runs": given["runs"]})
 

@@ -68,17 +68,26 @@ def accuracy(records: Sequence[tuple[Path, dict[str, Any]]]) -> pd.DataFrame:
     return _joined(parts, keys=["metric", "after_task", "task"], name="accuracy")
 
 
-def runs(records: Sequence[tuple[Path, dict[str, Any]]]) -> pd.DataFrame:
-    """One row for each seed of each run: how it ended, on which data, on which machine."""
+def runs(
+    records: Sequence[tuple[Path, dict[str, Any]]], about: Mapping[str, Mapping[str, str]]
+) -> pd.DataFrame:
+    """One row for each seed of each run: how it ended, on which data, on which machine.
+
+    Args:
+        records: From `read_records`.
+        about: For each benchmark the ``metric`` it is judged by and the ``evidence`` its results
+            are; no part of a run, so that saying it otherwise trains nothing again.
+    """
     rows = []
     for _, record in records:
-        spec, datasets = record["spec"], record["datasets"]
+        datasets = record["datasets"]
+        benchmark = about[_entry_names(record)["benchmark"]]
         stand_in = any(dataset["stand_in"] for dataset in datasets)
         shared = {
             "datasets": "+".join(dataset["name"] for dataset in datasets),
             "stand_in": stand_in,
-            "evidence": "stand-in" if stand_in else spec["evidence"],
-            "scenario_metric": spec["benchmark"]["metric"],
+            "evidence": "stand-in" if stand_in else benchmark["evidence"],
+            "scenario_metric": benchmark["metric"],
             "tasks": len(record["tasks"]),
             "train_images": sum(dataset["train_images"] for dataset in datasets),
             "device": record["device"],
@@ -205,9 +214,9 @@ def summary(
     return pd.DataFrame(rows, columns=columns)
 
 
-FROM_RUNS: Mapping[str, Callable[..., pd.DataFrame]] = {"accuracy": accuracy, "runs": runs}
 FROM_TABLES: Mapping[str, Callable[..., pd.DataFrame]] = {
     "scores": scores,
+    "representative_rank": representative_rank,
     "forgetting_rank": forgetting_rank,
     "summary": summary,
 }

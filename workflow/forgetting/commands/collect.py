@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", nargs="*", type=Path, default=[], help="run.json files")
     parser.add_argument("--measures", nargs="*", type=Path, default=[], help="parquet files")
     parser.add_argument("--tables", nargs="*", type=Path, default=[], help="CSV files")
+    parser.add_argument(
+        "--about", default="{}", help="JSON: each benchmark's metric and evidence, for runs"
+    )
     parser.add_argument("--code", default="", help="fingerprint of the code (tracked, not used)")
     parser.add_argument("--out", required=True, type=Path)
 
@@ -26,9 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Build the table and write it as CSV."""
     name = arguments.table.replace("-", "_")
-    if name in tables.FROM_RUNS:
+    if name == "runs":
         _need(arguments, "runs")
-        table = tables.FROM_RUNS[name](tables.read_records(arguments.runs))
+        table = tables.runs(tables.read_records(arguments.runs), json.loads(arguments.about))
+    elif name == "accuracy":
+        _need(arguments, "runs")
+        table = tables.accuracy(tables.read_records(arguments.runs))
     elif name in tables.FROM_TABLES:
         table = _from_tables(name, arguments.tables)
     else:

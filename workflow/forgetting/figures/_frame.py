@@ -49,6 +49,14 @@ def blocks(
     return figure, found
 
 
+def message(text: str) -> Figure:
+    """A figure that says why there is nothing on it."""
+    figure = Figure(figsize=(DOUBLE, 0.6))
+    FigureCanvasAgg(figure)
+    figure.text(0.05 / DOUBLE, 0.5, text, fontsize=TEXT, color=GREY, va="center")
+    return figure
+
+
 def end_label(ax: Axes, x: float, y: float, text: str, colour: str) -> None:
     """Name a line at its right end; `frame` moves the labels of one panel apart."""
     label = ax.annotate(
@@ -103,7 +111,7 @@ def frame(
     figure.set_size_inches(width, total)
     engine = figure.get_layout_engine()
     assert isinstance(engine, ConstrainedLayoutEngine)
-    engine.set(rect=(0, bottom / total, 1, height / total))  # type: ignore[arg-type]
+    engine.set(rect=(0, bottom / total, 1, height / total))
     left, y = 0.05 / width, 1 - 0.05 / total
     for text, size, colour, weight in above:
         figure.text(left, y, text, fontsize=size, color=colour, weight=weight, va="top")

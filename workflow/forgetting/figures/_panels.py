@@ -1,7 +1,10 @@
 """What figures of several studies draw alike: choosing rows, means over seeds, footnotes."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,20 +14,44 @@ from matplotlib.ticker import MultipleLocator, PercentFormatter
 from forgetting import plots, statistics, tables
 from forgetting.errors import UserError
 from forgetting.figures import _frame
+from forgetting.settings import Settings
 
 Tables = Mapping[str, pd.DataFrame]
+Drawn = tuple[Figure, pd.DataFrame]
+S = TypeVar("S", bound=Settings)
+
+
+class Nothing(Exception):
+    """There is nothing to draw: not run yet, or every seed diverged before. The reason in words."""
+
+
+def drawing(function: Callable[[Tables, S], Drawn]) -> Callable[[Tables, S], Drawn]:
+    """Draw in the style of all figures; where there is nothing to draw, a figure says why."""
+
+    @functools.wraps(function)
+    def drawn(given: Tables, settings: S) -> Drawn:
+        with mpl.rc_context(plots.STYLE):
+            try:
+                return function(given, settings)
+            except Nothing as reason:
+                return _frame.message(str(reason)), pd.DataFrame({"nothing": [str(reason)]})
+
+    return drawn
 
 
 def of_benchmark(given: Tables, table: str, benchmark: str) -> pd.DataFrame:
-    """The rows of one benchmark, or an error that names what there is."""
+    """The rows of one benchmark; Nothing where there are none."""
     if table not in given:
         raise UserError(f"the figure draws tables/{table}.csv: add {table} to its tables")
     rows = given[table]
-    mine = rows[rows["benchmark"] == benchmark]
-    if mine.empty:
-        found = ", ".join(sorted(rows["benchmark"].unique())) or "nothing"
-        raise UserError(f"tables/{table}.csv has no benchmark {benchmark}; it has {found}")
-    return mine
+    return some(rows[rows["benchmark"] == benchmark], f"{table}.csv has no {benchmark}")
+
+
+def some(rows: pd.DataFrame, otherwise: str) -> pd.DataFrame:
+    """The rows, or Nothing for the reason given."""
+    if rows.empty:
+        raise Nothing(f"Nothing to draw: {otherwise}.")
+    return rows
 
 
 def metric_of(given: Tables, benchmark: str, metric: str) -> str:

@@ -15,14 +15,14 @@ from matplotlib.figure import Figure
 
 from forgetting import plots, tables
 from forgetting.figures import _frame, _panels, _scatter
-from forgetting.figures._panels import Tables
+from forgetting.figures._panels import Drawn, Tables
 from forgetting.settings import Settings
 
 MATRICES = {
     "weight": "weights, mean over layers",
     "activation": "activations, last hidden stage",
 }
-styled = mpl.rc_context(plots.STYLE)
+NONE_LEFT = "no seed has the values (every run diverged before, or is not measured)"
 
 
 class OfBenchmark(Settings):
@@ -68,8 +68,8 @@ class ForgettingAgainstRank(OfMetric):
     """Mean forgetting against the share of the effective rank lost."""
 
 
-@styled
-def accuracy_over_tasks(given: Tables, settings: AccuracyOverTasks) -> tuple[Figure, pd.DataFrame]:
+@_panels.drawing
+def accuracy_over_tasks(given: Tables, settings: AccuracyOverTasks) -> Drawn:
     """A panel per architecture and strategy, a line per task, named where it is learned.
 
     A strategy evaluated only at the end is a dashed line at its mean over tasks.
@@ -86,8 +86,9 @@ def accuracy_over_tasks(given: Tables, settings: AccuracyOverTasks) -> tuple[Fig
         ["architecture", "strategy", "after_task", "task"],
         "value",
     ).assign(line="task")
+    _panels.some(drawn, NONE_LEFT)
     once = rows[~rows["strategy"].isin(whole) & (rows["after_task"] == tasks)]
-    once = once.groupby([*tables.ID, "after_task"], as_index=False)["value"].mean()
+    once = once.groupby([*tables.ID, "after_task"], as_index=False).agg({"value": "mean"})
     reference = _panels.over_seeds(once, ["architecture", "strategy", "after_task"], "value")
     reference["line"] = "mean over tasks"
     architectures = plots.in_order(drawn["architecture"])
@@ -127,8 +128,8 @@ def accuracy_over_tasks(given: Tables, settings: AccuracyOverTasks) -> tuple[Fig
         what=plots.METRICS[metric],
         notes=notes,
     )
-    columns = ["line", *drawn.columns.drop("line")]
-    return figure, pd.concat([drawn, reference], ignore_index=True)[columns]
+    order = ["line", *drawn.columns.drop("line")]
+    return figure, pd.concat([drawn, reference], ignore_index=True)[order]
 
 
 def _task_lines(ax: Axes, drawn: pd.DataFrame, colours: np.ndarray, *, every: int) -> None:
@@ -156,8 +157,8 @@ def _task_lines(ax: Axes, drawn: pd.DataFrame, colours: np.ndarray, *, every: in
             )
 
 
-@styled
-def average_accuracy(given: Tables, settings: AverageAccuracy) -> tuple[Figure, pd.DataFrame]:
+@_panels.drawing
+def average_accuracy(given: Tables, settings: AverageAccuracy) -> Drawn:
     """A panel per architecture, a line per strategy: mean accuracy over the tasks learned."""
     runs = _panels.of_benchmark(given, "runs", settings.benchmark)
     metric = _panels.metric_of(given, settings.benchmark, settings.metric)
@@ -165,6 +166,7 @@ def average_accuracy(given: Tables, settings: AverageAccuracy) -> tuple[Figure, 
     keys = ["architecture", "strategy", "after_task"]
     drawn = _panels.over_seeds(rows[rows["metric"] == metric], keys, "average_accuracy")
     label = "accuracy, mean over\nthe tasks learned"
+    _panels.some(drawn, NONE_LEFT)
     figure, axes, architectures = _architecture_panels(drawn, label)
     for ax, architecture in zip(axes, architectures, strict=True):
         mine = drawn[drawn["architecture"] == architecture]
@@ -182,13 +184,14 @@ def average_accuracy(given: Tables, settings: AverageAccuracy) -> tuple[Figure, 
     return figure, drawn
 
 
-@styled
-def activation_erank(given: Tables, settings: ActivationErank) -> tuple[Figure, pd.DataFrame]:
+@_panels.drawing
+def activation_erank(given: Tables, settings: ActivationErank) -> Drawn:
     """A panel per architecture, a line per strategy: eRank of the last hidden stage."""
     runs = _panels.of_benchmark(given, "runs", settings.benchmark)
     rank = tables.representative_rank(_panels.of_benchmark(given, "erank", settings.benchmark))
     rank = rank[(rank["matrix"] == "activation") & (rank["statistic"] == tables.ERANK)]
     drawn = _panels.over_seeds(rank, ["architecture", "strategy", "task"], "value")
+    _panels.some(drawn, NONE_LEFT)
     figure, axes, architectures = _architecture_panels(drawn, "effective rank")
     for ax, architecture in zip(axes, architectures, strict=True):
         mine = drawn[drawn["architecture"] == architecture]
@@ -206,8 +209,8 @@ def activation_erank(given: Tables, settings: ActivationErank) -> tuple[Figure, 
     return figure, drawn
 
 
-@styled
-def erank_by_layer(given: Tables, settings: ErankByLayer) -> tuple[Figure, pd.DataFrame]:
+@_panels.drawing
+def erank_by_layer(given: Tables, settings: ErankByLayer) -> Drawn:
     """A panel per layer, from input to head, a line per strategy: eRank over tasks."""
     runs = _panels.of_benchmark(given, "runs", settings.benchmark)
     rows = _panels.of_benchmark(given, "erank", settings.benchmark)
@@ -217,7 +220,7 @@ def erank_by_layer(given: Tables, settings: ErankByLayer) -> tuple[Figure, pd.Da
         runs = runs[runs["architecture"] == settings.architecture]
     keys = ["architecture", "depth", "layer", "strategy", "task"]
     drawn = _panels.over_seeds(rows, keys, "value")
-    layers = drawn[keys[:3]].drop_duplicates()
+    layers = _panels.some(drawn, NONE_LEFT)[keys[:3]].drop_duplicates()
     groups = [layers[layers["architecture"] == a] for a in plots.in_order(drawn["architecture"])]
     most = max(len(group) for group in groups)
     longest = max(len(f"{plots.name(a)}: {layer}") for a, _, layer in layers.to_numpy())
@@ -253,16 +256,14 @@ def _layer_panel(ax: Axes, drawn: pd.DataFrame, runs: pd.DataFrame, *, tasks: in
     ax.set_ylim(0, 1.08 * drawn["mean"].max())
 
 
-@styled
-def peak_normalised_erank(
-    given: Tables, settings: PeakNormalisedErank
-) -> tuple[Figure, pd.DataFrame]:
+@_panels.drawing
+def peak_normalised_erank(given: Tables, settings: PeakNormalisedErank) -> Drawn:
     """A row per architecture, weights beside activations: eRank(t) / max_{u <= t} eRank(u)."""
     runs = _panels.of_benchmark(given, "runs", settings.benchmark)
     rank = tables.representative_rank(_panels.of_benchmark(given, "erank", settings.benchmark))
     rank = rank[rank["statistic"] == tables.ERANK + tables.PEAK]
     keys = ["matrix", "layer", "architecture", "strategy", "task"]
-    drawn = _panels.over_seeds(rank, keys, "value")
+    drawn = _panels.some(_panels.over_seeds(rank, keys, "value"), NONE_LEFT)
     architectures = plots.in_order(drawn["architecture"])
     matrices = [matrix for matrix in MATRICES if (drawn["matrix"] == matrix).any()]
     figure, axes = _frame.panels(len(architectures), len(matrices), sharex=True, sharey=True)
@@ -289,15 +290,14 @@ def peak_normalised_erank(
     return figure, drawn
 
 
-@styled
-def forgetting_against_rank(
-    given: Tables, settings: ForgettingAgainstRank
-) -> tuple[Figure, pd.DataFrame]:
+@_panels.drawing
+def forgetting_against_rank(given: Tables, settings: ForgettingAgainstRank) -> Drawn:
     """A point per run after every task t >= 2; correlations per seed, interval over seeds."""
     runs = _panels.of_benchmark(given, "runs", settings.benchmark)
     metric = _panels.metric_of(given, settings.benchmark, settings.metric)
     rows = _panels.of_benchmark(given, "forgetting_rank", settings.benchmark)
     rows = rows[rows["metric"] == metric].dropna(subset=["forgetting", "rank_lost"])
+    _panels.some(rows, NONE_LEFT)
     columns = ["matrix", "layer", "architecture", "strategy", "seed", "task"]
     points = rows[[*columns, "rank_lost", "forgetting"]].assign(kind="point")
     found = _scatter.correlations(rows, list(MATRICES))
@@ -323,7 +323,7 @@ def forgetting_against_rank(
         "A point is one seed after task t ≥ 2. Correlations within each seed over the "
         "strategies and tasks; mean and 95 % interval over seeds (Fisher z).",
         *(
-            f"All architectures, {MATRICES[row.matrix]}: Pearson given task and architecture "
+            f"All architectures, {MATRICES[str(row.matrix)]}: Pearson given task and architecture "
             f"{_scatter.number(row)}."
             for row in together.itertuples()
         ),
