@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     layout: Literal["pooled", "flattened", "positions"] = "pooled"
     """Feature maps as a matrix: average over positions (images x channels), every position a
     feature (images x channels * positions), or every position a sample (images * positions x
-    channels)."""
+    channels). The last two keep all maps of the probe in memory: images x all units x 4 bytes."""
     centred: bool = False
     """Subtract the mean activation of every feature."""
     matrices: Annotated[tuple[Literal["weight", "activation"], ...], Field(min_length=1)] = (
