@@ -21,7 +21,10 @@ def _listed(value: Any) -> Any:
     return value if isinstance(value, dict) else {"any_of": value}
 
 
-DataSet = Annotated[Reference, BeforeValidator(_listed)]
+DataSet = Annotated[
+    Reference, BeforeValidator(_listed, json_schema_input_type=str | list[str] | Reference)
+]
+"""A name, an ordered list of names, or a mapping that says more."""
 
 
 class Part(Settings):
