@@ -70,18 +70,19 @@ def over_seeds(rows: pd.DataFrame, keys: Sequence[str], value: str) -> pd.DataFr
     return pd.DataFrame(drawn, columns=[*keys, "mean", "ci_low", "ci_high", "n_seeds"])
 
 
-def footnotes(runs: pd.DataFrame, *, centre: str = "Lines: mean of") -> list[str]:
+def footnotes(runs: pd.DataFrame) -> list[str]:
     """How many seeds there are, what the band is, and which seeds diverged where."""
     seeds = runs.groupby(tables.GROUP)["seed"].nunique()
     few, many = seeds.min(), seeds.max()
-    count = f"{few} seed{'s' if many > 1 else ''}" if few == many else f"{few} to {many} seeds"
-    kind = "no interval (one seed)"
-    if many > 1:
-        kind = "95 % t-interval over seeds" if many < 10 else "95 % BCa bootstrap over seeds"
-        kind = f"bands and bars: {kind}"
+    if many == 1:
+        counted = "One seed, so no interval"
+    else:
+        count = f"{many} seeds" if few == many else f"{few} to {many} seeds"
+        kind = "t-interval" if many < 10 else "interval (t below 10 seeds, else BCa bootstrap)"
+        counted = f"Lines: mean of {count}; bands and bars: 95 % {kind} over seeds"
     diverged = runs[runs["status"] == "diverged"]
     if diverged.empty:
-        return [f"{centre} {count}; {kind}. No seed diverged."]
+        return [f"{counted}. No seed diverged."]
     parts = []
     for (architecture, strategy), rows in diverged.groupby(["architecture", "strategy"]):
         where = ", ".join(str(task) for task in sorted(rows["diverged_task"].dropna().unique()))
@@ -89,7 +90,7 @@ def footnotes(runs: pd.DataFrame, *, centre: str = "Lines: mean of") -> list[str
         label = f"{plots.name(str(architecture))} {plots.look(str(strategy)).label}"
         parts.append(f"{label} {len(rows)} of {all_seeds.sum()} (task {where})")
     listed = "; ".join(parts)
-    return [f"{centre} {count}; {kind}.", f"Diverged, and left out from there on: {listed}."]
+    return [f"{counted}.", f"Diverged, and left out from there on: {listed}."]
 
 
 def label_of(runs: pd.DataFrame, architecture: str, strategy: str) -> str:

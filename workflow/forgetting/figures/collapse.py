@@ -109,7 +109,7 @@ def accuracy_over_tasks(given: Tables, settings: AccuracyOverTasks) -> Drawn:
             for _, row in reference[reference["architecture"] == architecture].iterrows():
                 look = plots.look(row["strategy"])
                 ax.axhline(row["mean"], color=look.colour, lw=0.9, ls=(0, (4, 2)), zorder=1)
-                if strategy == strategies[-1]:
+                if strategy == strategies[-1] and len(strategies) % columns == 0:
                     end = ax.get_xlim()[1]
                     _frame.end_label(ax, end, row["mean"], look.label, look.colour)
             label = _panels.label_of(runs, architecture, strategy).replace("\n", ", ")
@@ -221,18 +221,22 @@ def erank_by_layer(given: Tables, settings: ErankByLayer) -> Drawn:
     keys = ["architecture", "depth", "layer", "strategy", "task"]
     drawn = _panels.over_seeds(rows, keys, "value")
     layers = _panels.some(drawn, NONE_LEFT)[keys[:3]].drop_duplicates()
+    titles = [f"{plots.name(a)}: {layer}" for a, _, layer in layers.to_numpy()]
+    if max(map(len, titles)) > 24:  # the gates of recurrent layers have long names
+        titles = [title.replace(": ", "\n") for title in titles]
+    layers = layers.assign(title=titles)
     groups = [layers[layers["architecture"] == a] for a in plots.in_order(drawn["architecture"])]
     most = max(len(group) for group in groups)
-    longest = max(len(f"{plots.name(a)}: {layer}") for a, _, layer in layers.to_numpy())
+    longest = max(len(line) for title in titles for line in title.split("\n"))
     widest = max(1, min(5, int(plots.DOUBLE / (0.057 * longest + 0.35))))
     columns = -(-most // -(-most // widest))  # rows of one length as nearly as can be
     figure, blocks = _frame.blocks([len(group) for group in groups], columns, height=1.3)
     for group, block in zip(groups, blocks, strict=True):
         _panels.outer_labels(block, columns, x="tasks learned", y="effective rank")
-        for ax, (architecture, _, layer) in zip(block, group.to_numpy(), strict=True):
+        for ax, (architecture, _, layer, title) in zip(block, group.to_numpy(), strict=True):
             mine = drawn[(drawn["architecture"] == architecture) & (drawn["layer"] == layer)]
             _layer_panel(ax, mine, runs, tasks=int(drawn["task"].max()))
-            ax.set_title(f"{plots.name(architecture)}: {layer}", loc="left", fontsize=plots.SMALL)
+            ax.set_title(title, loc="left", fontsize=plots.SMALL)
     whose = {"weight": "layer's weights", "activation": "stage's activations"}
     _panels.finish(
         figure,
