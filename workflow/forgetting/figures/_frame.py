@@ -4,7 +4,6 @@ What a reader must know stands on the figure: on which data, under which metric,
 what the interval is, which seeds diverged, and that data are stand-ins.
 """
 
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.text import Annotation, Text
@@ -104,7 +104,7 @@ def frame(
     above = [(title, 9.0, "black", "bold"), (subtitle, TEXT, GREY, "normal")]
     above += [(f"Stand-in data: {stand_in}", TEXT, STAND_IN, "bold")] if stand_in else []
     above = [line for line in above if line[0]]
-    wrapped = textwrap.wrap(" ".join(notes), int(width * 19.5))
+    wrapped = _wrapped(figure, " ".join(notes), width - 0.1)
     top = sum(1.45 * size / 72 for _, size, _, _ in above) + (0.24 if key else 0.0) + 0.08
     bottom = 1.35 * SMALL / 72 * len(wrapped) + (0.08 if wrapped else 0.0)
     total = height + top + bottom
@@ -136,6 +136,20 @@ def frame(
     for ax in figure.axes:
         _spread_end_labels(ax)
     return figure
+
+
+def _wrapped(figure: Figure, text: str, width: float) -> list[str]:
+    """The text in lines of at most ``width`` inches, in the size of footnotes."""
+    renderer, font = FigureCanvasAgg(figure).get_renderer(), FontProperties(size=SMALL)
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        pixels = renderer.get_text_width_height_descent(longer, font, ismath=False)[0]
+        if lines and pixels <= width * figure.dpi:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def _spread_end_labels(ax: Axes) -> None:

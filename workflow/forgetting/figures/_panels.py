@@ -70,16 +70,20 @@ def over_seeds(rows: pd.DataFrame, keys: Sequence[str], value: str) -> pd.DataFr
     return pd.DataFrame(drawn, columns=[*keys, "mean", "ci_low", "ci_high", "n_seeds"])
 
 
-def footnotes(runs: pd.DataFrame) -> list[str]:
-    """How many seeds there are, what the band is, and which seeds diverged where."""
+def seed_count(runs: pd.DataFrame) -> str:
+    """How many seeds each run has, in words."""
     seeds = runs.groupby(tables.GROUP)["seed"].nunique()
     few, many = seeds.min(), seeds.max()
-    if many == 1:
-        counted = "One seed, so no interval"
-    else:
-        count = f"{many} seeds" if few == many else f"{few} to {many} seeds"
+    return f"{few} seed{'s' if many > 1 else ''}" if few == many else f"{few} to {many} seeds"
+
+
+def footnotes(runs: pd.DataFrame) -> list[str]:
+    """How many seeds there are, what the band is, and which seeds diverged where."""
+    many = runs.groupby(tables.GROUP)["seed"].nunique().max()
+    counted = "One seed, so no interval"
+    if many > 1:
         kind = "t-interval" if many < 10 else "interval (t below 10 seeds, else BCa bootstrap)"
-        counted = f"Lines: mean of {count}; bands and bars: 95 % {kind} over seeds"
+        counted = f"Lines: mean of {seed_count(runs)}; bands and bars: 95 % {kind} over seeds"
     diverged = runs[runs["status"] == "diverged"]
     if diverged.empty:
         return [f"{counted}. No seed diverged."]
@@ -114,31 +118,37 @@ def strategy_lines(
     architecture: str,
     x: str,
     labelled: bool = True,
-    marker_size: float = 3.6,
+    scale: float = 1.0,
+    within: tuple[float, float] = (0.0, np.inf),
 ) -> None:
-    """A line with its band per strategy; a strategy taken at one x only is a point with a bar."""
-    for strategy in plots.in_order(drawn["strategy"]):
+    """A line with its band per strategy, each thinner than the one below it: all can be seen.
+
+    A strategy that was not taken at every x (evaluated before and after training only) is points
+    with bars. Bands are cut at ``within``, the values that can occur.
+    """
+    strategies = plots.in_order(drawn["strategy"])
+    widths = np.linspace(2.4, 1.0, len(strategies)) if len(strategies) > 1 else [1.4]
+    for strategy, width in zip(strategies, widths, strict=True):
         rows = drawn[drawn["strategy"] == strategy].sort_values(x)
         look = plots.look(strategy)
-        # A dashed line bridges what was not taken (a strategy evaluated before and at the end).
-        gaps = len(rows) > 1 and rows[x].diff().max() > 1
+        low, high = rows["ci_low"].clip(*within), rows["ci_high"].clip(*within)
+        gaps = len(rows) == 1 or rows[x].diff().max() > 1
         ax.plot(
             rows[x],
             rows["mean"],
             color=look.colour,
+            linestyle="none" if gaps else "-",
+            linewidth=scale * width,
             marker=look.marker,
-            markersize=marker_size,
+            markersize=scale * (2.2 + width),
             markeredgecolor="white",
-            markeredgewidth=0.4,
-            linestyle=(0, (4, 2)) if gaps else "-",
+            markeredgewidth=0.3,
             zorder=3,
         )
-        if len(rows) > 1 and not gaps:
-            ax.fill_between(
-                rows[x], rows["ci_low"], rows["ci_high"], color=look.colour, alpha=0.15, lw=0
-            )
+        if gaps:
+            ax.vlines(rows[x], low, high, color=look.colour, lw=1)
         else:
-            ax.vlines(rows[x], rows["ci_low"], rows["ci_high"], color=look.colour, lw=1)
+            ax.fill_between(rows[x], low, high, color=look.colour, alpha=0.13, lw=0)
         if labelled:
             last = rows.iloc[-1]
             text = label_of(runs, architecture, strategy)
@@ -158,6 +168,19 @@ def share_axis(ax: Axes, low: float, high: float = 1.02) -> None:
     ax.set_ylim(max(0.0, np.floor(4 * (low - 0.02)) / 4), high)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     ax.yaxis.set_major_locator(MultipleLocator(0.25))
+
+
+def rank_axis(ax: Axes, drawn: pd.DataFrame, *, highest: float = np.inf) -> None:
+    """A vertical axis as tight as the data, but never below a fifth of its top value.
+
+    So a small loss can be seen and does not look like a collapse. Bands wider than the lines'
+    own range are cut.
+    """
+    low, high = drawn["mean"].min(), drawn["mean"].max()
+    reach = 0.5 * max(high - low, 0.2 * high)
+    high = min(max(high, min(drawn["ci_high"].max(), high + reach)) * 1.03, highest)
+    low = min(low, max(drawn["ci_low"].min(), low - reach, 0.0))
+    ax.set_ylim(max(0.0, min(low - 0.03 * high, 0.8 * high)), high)
 
 
 def outer_labels(block: Sequence[Axes], columns: int, *, x: str = "", y: str = "") -> None:

@@ -140,9 +140,8 @@ def _task_lines(ax: Axes, drawn: pd.DataFrame, colours: np.ndarray, *, every: in
         before, since = rows[rows["after_task"] <= task], rows[rows["after_task"] >= task]
         ax.plot(before["after_task"], before["mean"], color=colour, lw=0.6, alpha=0.35)
         ax.plot(since["after_task"], since["mean"], color=colour, marker="o", markersize=2.2)
-        ax.fill_between(
-            since["after_task"], since["ci_low"], since["ci_high"], color=colour, alpha=0.15, lw=0
-        )
+        low, high = since["ci_low"].clip(0, 1), since["ci_high"].clip(0, 1)
+        ax.fill_between(since["after_task"], low, high, color=colour, alpha=0.1, lw=0)
         learned = rows[rows["after_task"] == task]
         if len(learned) and (task - 1) % every == 0:
             at = (task, learned["mean"].item())
@@ -167,10 +166,12 @@ def average_accuracy(given: Tables, settings: AverageAccuracy) -> Drawn:
     drawn = _panels.over_seeds(rows[rows["metric"] == metric], keys, "average_accuracy")
     label = "accuracy, mean over\nthe tasks learned"
     _panels.some(drawn, NONE_LEFT)
-    figure, axes, architectures = _architecture_panels(drawn, label)
+    figure, axes, architectures = _architecture_panels(drawn, label, sharey=True)
     for ax, architecture in zip(axes, architectures, strict=True):
         mine = drawn[drawn["architecture"] == architecture]
-        _panels.strategy_lines(ax, mine, runs, architecture=architecture, x="after_task")
+        _panels.strategy_lines(
+            ax, mine, runs, architecture=architecture, x="after_task", within=(0, 1)
+        )
         _panels.task_axis(ax, int(rows["after_task"].max()), first=1)
         _panels.share_axis(ax, drawn["mean"].min())
     _panels.finish(
@@ -192,19 +193,22 @@ def activation_erank(given: Tables, settings: ActivationErank) -> Drawn:
     rank = rank[(rank["matrix"] == "activation") & (rank["statistic"] == tables.ERANK)]
     drawn = _panels.over_seeds(rank, ["architecture", "strategy", "task"], "value")
     _panels.some(drawn, NONE_LEFT)
-    figure, axes, architectures = _architecture_panels(drawn, "effective rank")
+    figure, axes, architectures = _architecture_panels(drawn, "effective rank", sharey=False)
     for ax, architecture in zip(axes, architectures, strict=True):
         mine = drawn[drawn["architecture"] == architecture]
         _panels.strategy_lines(ax, mine, runs, architecture=architecture, x="task")
         _panels.task_axis(ax, int(drawn["task"].max()), first=0)
-        ax.set_ylim(0, 1.08 * drawn["mean"].max())
+        _panels.rank_axis(ax, mine)
     _panels.finish(
         figure,
         runs,
         "Effective rank of the last hidden stage's activations",
         benchmark=settings.benchmark,
         what="entropy of uncentred singular values",
-        notes=_panels.footnotes(runs),
+        notes=[
+            *_panels.footnotes(runs),
+            "Scales differ between panels and need not begin at zero.",
+        ],
     )
     return figure, drawn
 
@@ -244,7 +248,10 @@ def erank_by_layer(given: Tables, settings: ErankByLayer) -> Drawn:
         f"Effective rank of every {whose[settings.matrix]}",
         benchmark=settings.benchmark,
         what="entropy of uncentred singular values",
-        notes=_panels.footnotes(runs),
+        notes=[
+            *_panels.footnotes(runs),
+            "Scales differ between panels and need not begin at zero.",
+        ],
         key=plots.in_order(drawn["strategy"]),
     )
     return figure, drawn
@@ -253,11 +260,11 @@ def erank_by_layer(given: Tables, settings: ErankByLayer) -> Drawn:
 def _layer_panel(ax: Axes, drawn: pd.DataFrame, runs: pd.DataFrame, *, tasks: int) -> None:
     architecture = drawn["architecture"].iloc[0]
     _panels.strategy_lines(
-        ax, drawn, runs, architecture=architecture, x="task", labelled=False, marker_size=2.6
+        ax, drawn, runs, architecture=architecture, x="task", labelled=False, scale=0.75
     )
     _panels.task_axis(ax, tasks, first=0, ticks=5)
     ax.yaxis.set_major_locator(mpl.ticker.MaxNLocator(4, steps=[1, 2, 5, 10]))
-    ax.set_ylim(0, 1.08 * drawn["mean"].max())
+    _panels.rank_axis(ax, drawn)
 
 
 @_panels.drawing
@@ -270,14 +277,17 @@ def peak_normalised_erank(given: Tables, settings: PeakNormalisedErank) -> Drawn
     drawn = _panels.some(_panels.over_seeds(rank, keys, "value"), NONE_LEFT)
     architectures = plots.in_order(drawn["architecture"])
     matrices = [matrix for matrix in MATRICES if (drawn["matrix"] == matrix).any()]
-    figure, axes = _frame.panels(len(architectures), len(matrices), sharex=True, sharey=True)
+    figure, axes = _frame.panels(len(architectures), len(matrices), sharex=True)
     for row, architecture in zip(axes, architectures, strict=True):
         _panels.outer_labels(list(row), len(matrices), y="effective rank,\nshare of peak so far")
         for ax, matrix in zip(row, matrices, strict=True):
             mine = (drawn["matrix"] == matrix) & (drawn["architecture"] == architecture)
-            _panels.strategy_lines(ax, drawn[mine], runs, architecture=architecture, x="task")
+            _panels.strategy_lines(
+                ax, drawn[mine], runs, architecture=architecture, x="task", within=(0, 1)
+            )
             _panels.task_axis(ax, int(drawn["task"].max()), first=0)
-            _panels.share_axis(ax, 0.02)
+            _panels.rank_axis(ax, drawn[drawn["matrix"] == matrix], highest=1.02)
+            ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0, decimals=0))
             ax.set_title(f"{plots.name(architecture)}: {MATRICES[matrix]}", loc="left")
     for ax in axes[-1]:
         ax.set_xlabel("tasks learned")
@@ -289,6 +299,7 @@ def peak_normalised_erank(given: Tables, settings: PeakNormalisedErank) -> Drawn
         notes=[
             *_panels.footnotes(runs),
             "Share: eRank after task t over its largest value up to t, before training included.",
+            "Scales need not begin at zero.",
         ],
     )
     return figure, drawn
@@ -325,7 +336,8 @@ def forgetting_against_rank(given: Tables, settings: ForgettingAgainstRank) -> D
     together = found[found["architecture"] == ""]
     notes = [
         "A point is one seed after task t ≥ 2. Correlations within each seed over the "
-        "strategies and tasks; mean and 95 % interval over seeds (Fisher z).",
+        "strategies and tasks; mean and 95 % interval over "
+        f"{_panels.seed_count(runs)} (Fisher z).",
         *(
             f"All architectures, {MATRICES[str(row.matrix)]}: Pearson given task and architecture "
             f"{_scatter.number(row)}."
@@ -347,11 +359,13 @@ def forgetting_against_rank(given: Tables, settings: ForgettingAgainstRank) -> D
     return figure, pd.concat([points, found.assign(kind="correlation")], ignore_index=True)
 
 
-def _architecture_panels(drawn: pd.DataFrame, y: str) -> tuple[Figure, list[Axes], list[str]]:
+def _architecture_panels(
+    drawn: pd.DataFrame, y: str, *, sharey: bool
+) -> tuple[Figure, list[Axes], list[str]]:
     """A panel per architecture with its name above, two or three in a row."""
     architectures = plots.in_order(drawn["architecture"])
     columns = 3 if len(architectures) == 3 else min(2, len(architectures))
-    figure, (axes,) = _frame.blocks([len(architectures)], columns, height=2.0, sharey=True)
+    figure, (axes,) = _frame.blocks([len(architectures)], columns, height=2.0, sharey=sharey)
     _panels.outer_labels(axes, columns, x="tasks learned", y=y)
     for ax, architecture in zip(axes, architectures, strict=True):
         ax.set_title(plots.name(architecture), loc="left", weight="bold")
