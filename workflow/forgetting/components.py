@@ -101,7 +101,7 @@ def class_of(path: Path, name: str) -> type[Settings]:
     tree = _tree(path)
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     if name not in classes:
-        return type(name, (Settings,), {"__module__": f"forgetting.{path.stem}"})
+        return type(name, (Settings,), {"__module__": _module_name(path)})
     wanted: set[str] = set()
     pending = [name]
     while pending:
@@ -116,13 +116,19 @@ def class_of(path: Path, name: str) -> type[Settings]:
         or (isinstance(node, ast.Import) and all(a.name in SAFE_IMPORTS for a in node.names))
         or (isinstance(node, ast.ClassDef) and node.name in wanted)
     ]
-    namespace: dict[str, object] = {"__name__": f"{__name__}.{path.stem}"}
+    # Under the module's own name, by which pydantic finds the docstrings of fields.
+    namespace: dict[str, object] = {"__name__": _module_name(path)}
     module = ast.Module(body=body, type_ignores=[])  # type: ignore[arg-type]
     exec(compile(module, str(path), "exec"), namespace)
     made = namespace[name]
     assert isinstance(made, type)
     assert issubclass(made, Settings)
     return made
+
+
+def _module_name(path: Path) -> str:
+    inside = path.relative_to(PACKAGE) if path.is_relative_to(PACKAGE) else Path(path.name)
+    return ".".join((PACKAGE.name, *inside.with_suffix("").parts))
 
 
 @functools.cache
