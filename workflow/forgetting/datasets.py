@@ -123,9 +123,11 @@ def write(
     ``extra`` is added to the description. Each file appears whole or not at all.
     """
     description = {**describe(dataset, key=path.stem), **(extra or {})}
+    text = json.dumps(description)
+    header = {"forgetting": text, "seal": _seal(text, description["checksum"])}
     arrays = {name: np.ascontiguousarray(array) for name, array in dataset.arrays().items()}
     with atomic(path) as temporary:
-        save_file(arrays, temporary, metadata={"forgetting": json.dumps(description)})
+        save_file(arrays, temporary, metadata=header)
     with atomic(path_json) as temporary:
         temporary.write_text(json.dumps(description, indent=1) + "\n")
 
@@ -138,8 +140,9 @@ def read(path: Path) -> Dataset:
     again = f"delete {path} and start the workflow again, which prepares it anew"
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = json.loads((file.metadata() or {})["forgetting"])
+            header = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = json.loads(header["forgetting"])
         dataset = Dataset(
             name=metadata["name"],
             label_names=metadata["label_names"],
@@ -148,11 +151,16 @@ def read(path: Path) -> Dataset:
             source=metadata["source"],
             **arrays,
         )
-        intact = checksum(dataset) == metadata["checksum"]
+        intact = _seal(header["forgetting"], checksum(dataset)) == header["seal"]
     except FileNotFoundError:
         raise UserError(f"{path}: not there; run python -m forgetting prepare") from None
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: not a prepared data set ({error}); {again}") from error
     if not intact:
-        raise UserError(f"{path}: the arrays do not match their checksum; {again}")
+        raise UserError(f"{path}: the content does not match its checksum; {again}")
     return dataset
+
+
+def _seal(text: str, arrays: str) -> str:
+    """Return the checksum of a description together with that of the arrays."""
+    return hashlib.sha256(f"{text}\n{arrays}".encode()).hexdigest()
