@@ -116,7 +116,9 @@ def main() -> None:
                 rates[name].append(rate)
     medians = {name: statistics.median(values) for name, values in rates.items()}
     for name, values in rates.items():
-        print(f"{name:12} {medians[name]:9.0f} samples/s  ({', '.join(f'{v:.0f}' for v in values)})")
+        print(
+            f"{name:12} {medians[name]:9.0f} samples/s  ({', '.join(f'{v:.0f}' for v in values)})"
+        )
     pairs = [a / b for a, b in zip(rates["forgetting"], rates["avalanche"], strict=True)]
     print(f"ratio        {statistics.median(pairs):9.2f}  ({', '.join(f'{p:.2f}' for p in pairs)})")
 

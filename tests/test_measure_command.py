@@ -16,7 +16,7 @@ from forgetting.commands import measure, train
 from forgetting.errors import UserError
 from forgetting.measures.erank import effective_rank
 from forgetting.runs import open_run
-from forgetting.stages import weight_matrices
+from forgetting.weights import weight_matrices
 
 SEEDS = [4, 7]
 

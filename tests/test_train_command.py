@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import toy
 import torch
 
+import toy
 from forgetting import checkpoints, datasets
 
 PACKAGE = Path(__file__).parents[1] / "workflow"
@@ -48,7 +48,9 @@ def command(
             {"name": architecture, "component": architecture, "settings": toy.SMALL[architecture]}
         ),
         "--strategy": json.dumps(
-            strategy if isinstance(strategy, dict) else {"name": strategy, "parts": STRATEGIES[strategy]}
+            strategy
+            if isinstance(strategy, dict)
+            else {"name": strategy, "parts": STRATEGIES[strategy]}
         ),
         "--training": json.dumps({"batch_size": 4, "dtype": "float32", **training}),
         "--seeds": json.dumps(list(seeds)),
@@ -62,7 +64,11 @@ def command(
 
 def run(*arguments, **keywords) -> subprocess.CompletedProcess:
     return subprocess.run(
-        command(*arguments, **keywords), env=ENVIRONMENT, capture_output=True, text=True, timeout=120
+        command(*arguments, **keywords),
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
 
 
@@ -162,7 +168,9 @@ def test_divergence_is_data(tmp_path, data):
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["status"] == "diverged"
-    assert all(about["status"] == "diverged" and about["task"] == 1 for about in record["seeds"].values())
+    assert all(
+        about["status"] == "diverged" and about["task"] == 1 for about in record["seeds"].values()
+    )
     accuracy = pd.read_parquet(tmp_path / "run" / "accuracy.parquet")
     assert set(accuracy.after_task) == {0}
 
@@ -201,7 +209,9 @@ def test_a_run_can_start_from_another(tmp_path, data):
     assert done.returncode == 0, done.stderr
     # Plain training continued by plain training is plain training.
     assert facts(child)[1:] == facts(parent)[1:]
-    mine, theirs = (json.loads((f / "run.json").read_text())["checkpoints"] for f in (child, parent))
+    mine, theirs = (
+        json.loads((f / "run.json").read_text())["checkpoints"] for f in (child, parent)
+    )
     assert {n: h for n, h in theirs.items() if n != "task-0"} == mine
 
 
@@ -218,7 +228,11 @@ def test_a_damaged_parent_is_refused_by_name(tmp_path, data, damage):
         path.write_bytes(content)
     else:
         path.unlink()
-    strategy = {"name": "x", "parts": STRATEGIES["sgd"], "starts_from": {"strategy": "sgd", "task": 1}}
+    strategy = {
+        "name": "x",
+        "parts": STRATEGIES["sgd"],
+        "starts_from": {"strategy": "sgd", "task": 1},
+    }
     done = run(data, tmp_path / "child", strategy=strategy, start=[parent / "run.json"])
     assert done.returncode == 1
     assert str(path) in done.stderr
@@ -239,7 +253,9 @@ def test_a_truncated_checkpoint_is_refused_by_name(tmp_path):
 def test_missing_arguments_are_named(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "forgetting", "train", "--out", str(tmp_path)],
-        env=ENVIRONMENT, capture_output=True, text=True,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 1
     assert "--benchmark" in done.stderr

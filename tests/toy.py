@@ -25,7 +25,9 @@ def dataset(classes: int = 6, per_class: int = 30, size: int = 8, channels: int 
     rng = np.random.default_rng(0)
     labels = np.arange(classes * per_class) % classes
     prototypes = rng.integers(0, 255, (classes, size, size, channels))
-    images = np.clip(prototypes[labels] + rng.normal(0, 60, (len(labels), size, size, channels)), 0, 255)
+    images = np.clip(
+        prototypes[labels] + rng.normal(0, 60, (len(labels), size, size, channels)), 0, 255
+    )
     images, labels = images.astype(np.uint8), labels.astype(np.int64)
     cut = len(labels) * 5 // 6 // classes * classes
     return Dataset(
@@ -63,7 +65,13 @@ def networks(of, seeds, architecture="mlp"):
 
 
 def training(
-    parts, seeds=(0,), *, architecture="mlp", dtype="float64", scenario="class_incremental", **settings
+    parts,
+    seeds=(0,),
+    *,
+    architecture="mlp",
+    dtype="float64",
+    scenario="class_incremental",
+    **settings,
 ):
     """Return a training that has not begun; its checkpoints are collected in ``.kept``."""
     of = benchmark(seeds, dtype=getattr(torch, dtype), scenario=scenario)

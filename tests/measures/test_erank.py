@@ -15,7 +15,8 @@ from torch import Tensor
 from forgetting.architectures import convgru, mlp, resnet18
 from forgetting.measures import erank
 from forgetting.measures.erank import activation_matrices, arrange, effective_rank
-from forgetting.stages import Stages, weight_matrices
+from forgetting.stages import Stages
+from forgetting.weights import weight_matrices
 
 
 def by_svd(matrix: np.ndarray) -> float:

@@ -3,9 +3,9 @@
 import inspect
 
 import pytest
-import toy
 import torch
 
+import toy
 from forgetting import components
 from forgetting.strategy import Context
 from forgetting.tasks import Batch
@@ -53,13 +53,13 @@ def test_hooks_have_the_arguments_that_the_loop_gives(name):
             assert list(inspect.signature(getattr(module, hook)).parameters) == arguments
 
 
-@pytest.mark.parametrize(
-    ("name", "settings"), [(n, s) for n in NAMES for s in NEUTRAL.get(n, [])]
-)
+@pytest.mark.parametrize(("name", "settings"), [(n, s) for n in NAMES for s in NEUTRAL.get(n, [])])
 @pytest.mark.parametrize("architecture", ["mlp", "resnet18"])
 def test_strength_zero_is_plain_training_bit_for_bit(name, settings, architecture):
     plain = toy.trained(entry("sgd"), architecture=architecture, dtype="float32", epochs=1)
-    neutral = toy.trained(entry(name, settings), architecture=architecture, dtype="float32", epochs=1)
+    neutral = toy.trained(
+        entry(name, settings), architecture=architecture, dtype="float32", epochs=1
+    )
     assert_equal(plain, neutral)
 
 
@@ -151,7 +151,9 @@ def test_a_penalty_is_positive_after_a_move_and_its_gradient_is_right(name, scen
     weights = {n: p.detach().clone() for n, p in run.ensemble.params.items()}
     with torch.no_grad():
         for parameter in run.ensemble.params.values():
-            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype))
+            parameter.add_(
+                0.1 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+            )
     moved = {n: p.detach().clone() for n, p in run.ensemble.params.items()}
 
     def penalty() -> torch.Tensor:

@@ -70,5 +70,7 @@ def networks(spec: Spec, of: ImageBenchmark, *, seeds: Sequence[int]) -> list[St
 
 def vectorises(spec: Spec) -> bool:
     """Whether the run's architecture is faster with its seeds as a batch axis than in turn."""
-    module = importlib.import_module(f"forgetting.architectures.{spec['architecture']['component']}")
+    module = importlib.import_module(
+        f"forgetting.architectures.{spec['architecture']['component']}"
+    )
     return bool(module.VECTORISE)

@@ -21,6 +21,15 @@ def resolve(name: str) -> torch.device:
     return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 
+def forward_batch(device: torch.device) -> int:
+    """Return how many images to send through a network at once when only its outputs count.
+
+    Large batches fall out of a CPU's caches (a ConvGRU runs five times slower at 1,000 than at
+    64); on a GPU small ones leave it idle.
+    """
+    return 64 if device.type == "cpu" else 2000
+
+
 def use_threads() -> None:
     """Use the number of threads that the workflow allots a job (OMP_NUM_THREADS)."""
     threads = os.environ.get("OMP_NUM_THREADS", "")

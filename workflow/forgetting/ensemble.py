@@ -48,7 +48,9 @@ class Net:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return a detached copy of parameters and buffers, to be kept in a strategy's memory."""
-        return {name: t.detach().clone() for name, t in (*self.params.items(), *self.buffers.items())}
+        return {
+            name: t.detach().clone() for name, t in (*self.params.items(), *self.buffers.items())
+        }
 
     def using(self, tensors: Tensors) -> Callable[[Tensor], Tensor]:
         """Return the network in eval mode with these parameters and buffers in place of its own."""
@@ -98,7 +100,7 @@ class Ensemble:
 
     @torch.no_grad()
     def predict(self, inputs: Tensor) -> Tensor:
-        """Return the logits in eval mode of inputs (S, B, C, H, W), or (B, C, H, W) for one seed."""
+        """Return the logits in eval mode; inputs (S, B, C, H, W), or (B, C, H, W) if one seed."""
 
         def logits(net: Net, x: Tensor) -> Tensor:
             return net.using({**net.params, **net.buffers})(x)
@@ -116,9 +118,9 @@ class Ensemble:
         for name, tensor in {**self.params, **self.buffers}.items():
             tensor.copy_(state[name] if self.stacked else state[name][0])
 
-    def gather(self, values: Tensor | None) -> Tensor | None:
+    def gather(self, values: Tensor) -> Tensor:
         """Drop the seed axis of a tensor (S, ...) if the ensemble keeps none."""
-        return values if values is None or self.stacked else values[0]
+        return values if self.stacked else values[0]
 
     def spread(self, values: Tensor) -> Tensor:
         """Give a per-seed tensor its seed axis back: the inverse of ``gather``."""

@@ -10,12 +10,9 @@ from collections.abc import Iterable
 
 import torch
 
+from forgetting.devices import forward_batch
 from forgetting.ensemble import Ensemble
 from forgetting.tasks import ImageBenchmark
-
-# Large batches fall out of a CPU's caches (a ConvGRU runs five times slower at 1,000 than at 64);
-# on a GPU small ones leave it idle.
-BATCH = {"cpu": 64, "cuda": 2000}
 
 
 def accuracies(
@@ -33,7 +30,7 @@ def accuracies(
             "class_incremental": benchmark.outputs_until(max(after, task)),
         }
         found: dict[str, list[torch.Tensor]] = {metric: [] for metric in outputs}
-        for batch in indices.split(BATCH[indices.device.type], dim=1):
+        for batch in indices.split(forward_batch(indices.device), dim=1):
             inputs, targets = benchmark.fetch(batch, task)
             logits = ensemble.spread(ensemble.predict(ensemble.gather(inputs)))
             for metric, among in outputs.items():

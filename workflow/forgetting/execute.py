@@ -268,7 +268,9 @@ def _parent(job: Job) -> tuple[dict[str, Any], Path] | None:
     try:
         return json.loads(job.parent.read_text()), job.parent
     except FileNotFoundError:
-        raise UserError(f"{job.parent}: not there; train the run that this one starts from") from None
+        raise UserError(
+            f"{job.parent}: not there; train the run that this one starts from"
+        ) from None
 
 
 def _start(

@@ -175,9 +175,7 @@ class Strategy:
         memory = dict(memory)
         for key, part, f in self._with(hook):
 
-            def of_one(
-                net: Net, own: Any, around: Context, f: Any = f, part: Part = part
-            ) -> Any:
+            def of_one(net: Net, own: Any, around: Context, f: Any = f, part: Part = part) -> Any:
                 return f(net, own, part.settings, task=task, context=around)
 
             memory[key] = ensemble.map(of_one, memory.get(key, {}), context)
@@ -203,5 +201,3 @@ class Strategy:
 
             memory[key] = ensemble.map(of_one, memory.get(key, {}), before, gradients, slots)
         return memory
-
-

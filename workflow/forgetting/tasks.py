@@ -58,8 +58,10 @@ class Pool:
     std: Tensor
 
     @classmethod
-    def of(cls, dataset: Dataset, *, labels: str, device: torch.device, dtype: torch.dtype) -> "Pool":
-        """Put training and then test images of ``dataset`` on the device; ``labels``: fine|coarse."""
+    def of(
+        cls, dataset: Dataset, *, labels: str, device: torch.device, dtype: torch.dtype
+    ) -> "Pool":
+        """Put training and then test images on the device, with their fine or coarse labels."""
         prefix = {"fine": "labels", "coarse": "coarse_labels"}[labels]
         train, test = (getattr(dataset, f"{part}_{prefix}") for part in ("train", "test"))
         if train is None or test is None:
@@ -187,4 +189,6 @@ class ImageBenchmark:
             return self.outputs_until(current)[:, None]
         if tasks is None:
             return self.outputs_of(current)[:, None]
-        return torch.stack([table[own - 1] for table, own in zip(self._outputs_of_tasks, tasks)])
+        return torch.stack(
+            [table[own - 1] for table, own in zip(self._outputs_of_tasks, tasks, strict=True)]
+        )

@@ -49,17 +49,17 @@ class Settings(Base):
     """New samples in a batch; the last batch of an epoch may be smaller."""
     epochs: Annotated[int, Field(ge=1)] = 1
     """Passes over each task's training images."""
-    milestones: list[int] = []
-    """Epochs (counted from 1 in each task) after which the learning rate is multiplied by gamma."""
+    milestones: tuple[int, ...] = ()
+    """Epochs of every task after which the learning rate is multiplied by gamma."""
     gamma: Annotated[float, Field(gt=0)] = 0.1
     """Factor of the learning rate at a milestone."""
     reset_optimizer: bool = True
     """Whether each task starts with a fresh optimiser state."""
     evaluate: Literal["all", "seen", "current"] = "all"
     """Tasks whose accuracy is taken after each task: all, those trained so far, or the last."""
-    checkpoints: Literal["all"] | list[int] = "all"
+    checkpoints: Literal["all"] | tuple[int, ...] = "all"
     """Tasks after which the weights are kept (0: before training)."""
-    checkpoint_epochs: list[int] = []
+    checkpoint_epochs: tuple[int, ...] = ()
     """Epochs (from 1) of every task after which the weights are kept as well."""
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of weights and inputs."""
@@ -117,7 +117,7 @@ class Training:
         self.accuracy: list[list[Any]] = []
         self.history: list[list[Any]] = []
         self.diverged: dict[int, tuple[int, int]] = {}
-        # Where the training stands: the phase, whether it has begun, the epoch and the step to come.
+        # Where the training stands: the phase, whether it has begun, the next epoch and step.
         self.phase, self.begun, self.epoch, self.step = -1, False, 0, 0
         self._chunk: list[dict[str, Tensor]] = []
 
@@ -211,7 +211,8 @@ class Training:
             inputs, targets = benchmark.fetch(chosen, phase.task if tasks is None else tasks)
             mask = benchmark.training_mask(phase.task, tasks)
             gather = self.ensemble.gather
-            self._step(Batch(gather(inputs), gather(targets), gather(mask)), new, context)
+            batch = Batch(gather(inputs), gather(targets), None if mask is None else gather(mask))
+            self._step(batch, new, context)
             self.step += 1
             if self.step % chunk == 0 or self.step == steps:
                 self._close_chunk(phase)

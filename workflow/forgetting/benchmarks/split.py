@@ -80,9 +80,7 @@ def build(
             indices = np.sort(np.concatenate([members[label] for label in chosen]))
             outputs = np.zeros(classes, dtype=bool)
             outputs[chosen] = True
-            sequence.append(
-                Task(indices[indices < split], indices[indices >= split], outputs)
-            )
+            sequence.append(Task(indices[indices < split], indices[indices >= split], outputs))
         sequences.append(sequence)
     channels, height, width = pool.images.shape[1:]
     return ImageBenchmark(

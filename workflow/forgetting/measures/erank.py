@@ -9,7 +9,7 @@ of them stand beside it. The collapse study (Zhu & Jin 2026, arXiv 2603.04580) m
 layer's weight matrix and the last hidden layer's activations; what it does about convolutions,
 centring, samples and layout is not known.
 
-Weights: every layer's matrix as ``forgetting.stages.weight_matrices`` defines it, never centred.
+Weights: every layer's matrix as ``forgetting.weights.weight_matrices`` defines it, never centred.
 Activations: the output of every stage, the head's logits last, on a fixed probe.
 """
 
@@ -24,14 +24,15 @@ from pydantic import Field
 from torch import Tensor
 
 from forgetting import probes
+from forgetting.devices import forward_batch
 from forgetting.settings import Settings as BaseSettings
-from forgetting.stages import Stages, weight_matrices
+from forgetting.stages import Stages
+from forgetting.weights import weight_matrices
 
 if TYPE_CHECKING:
     from forgetting.runs import RunView
 
 NEEDS = "checkpoints"
-BATCH = 500
 COLUMNS = {
     "seed": "int64",
     "task": "int64",
@@ -152,7 +153,7 @@ def activation_matrices(
     network.eval()
     parts: dict[str, list[Tensor]] = {name: [] for name in network.stage_names}
     layouts = {}
-    for batch in images.split(BATCH):
+    for batch in images.split(forward_batch(images.device)):
         for name, output in network.activations(batch).items():
             layouts[name] = "units" if output.dim() == 2 else layout
             parts[name].append(arrange(output, layout))

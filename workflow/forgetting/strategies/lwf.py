@@ -68,9 +68,7 @@ def loss(
     return {"distillation": scale * divergence}
 
 
-def distillation(
-    student: Tensor, teacher: Tensor, groups: Tensor, temperature: float
-) -> Tensor:
+def distillation(student: Tensor, teacher: Tensor, groups: Tensor, temperature: float) -> Tensor:
     """Return the mean over B samples of the sum over groups of KL(teacher || student).
 
     ``student`` and ``teacher`` are logits (B, K), ``groups`` (G, K) bool.
