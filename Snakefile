@@ -33,6 +33,9 @@ if workflow.is_main_process:
 workdir: pipeline.results
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/train.smk"

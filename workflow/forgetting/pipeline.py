@@ -64,9 +64,10 @@ class Pipeline:
         self.studies = configuration.studies(root)
         self.chosen = config.studies or self.studies
         self.scope = "" if config.only is None else self.apart
-        presets = [preset for name in self.studies for preset in study.presets(root, name)]
+        files = {name: study.load(root, name) for name in self.studies}
+        presets = [preset for file in files.values() for preset in file.raw["presets"]]
         document.choose(("preset",), config.preset, dict.fromkeys(presets), what="a preset")
-        self._read = {name: study.read(root, name, config.preset) for name in self.studies}
+        self._read = {name: study.read(file, config.preset) for name, file in files.items()}
         self._plans = {name: self._build(name) for name in self.studies}
         if config.only is not None:
             self._check_only(config.only, document)

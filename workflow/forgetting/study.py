@@ -1,6 +1,5 @@
 """A study: the YAML file that states one paper's grid, presets, figures and claims."""
 
-import functools
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -186,13 +185,26 @@ class StudyFile(Study):
     """Overrides by preset: mappings merge, lists and scalars replace, null removes a key."""
 
 
-def read(root: Path, name: str, preset: str) -> tuple[Study, Document]:
-    """Return a study with the preset merged in, and the file it stands in for messages.
+def load(root: Path, name: str) -> Document:
+    """Return a study's file.
+
+    Raises:
+        UserError: It is not readable, or has no presets.
+    """
+    label = f"{STUDIES}/{name}.yaml"
+    document = Document.read(root / label, name=label)
+    presets = document.raw.get("presets")
+    if not isinstance(presets, dict) or not presets:
+        raise document.error(("presets",), f"found {presets!r}; expected a mapping of presets")
+    return document
+
+
+def read(document: Document, preset: str) -> tuple[Study, Document]:
+    """Return a study with the preset merged in, and its document for messages about that.
 
     Raises:
         UserError: The file, the preset's name or a value is wrong.
     """
-    document = _document(root, name)
     presets = document.raw["presets"]
     document.choose(("presets",), preset, presets, what="a preset of this study")
     override = {} if presets[preset] is None else presets[preset]
@@ -201,8 +213,9 @@ def read(root: Path, name: str, preset: str) -> tuple[Study, Document]:
     document = Document(document.path, document.raw, preset=preset)
     base = {key: value for key, value in document.raw.items() if key != "presets"}
     study: Study = document.check(Study, merge(base, override))
-    if study.study != name:
-        raise document.error(("study",), f'found "{study.study}"; the file says "{name}"')
+    if study.study != document.path.stem:
+        wrong = f'found "{study.study}"; the file is called {document.path.name}'
+        raise document.error(("study",), wrong)
     for benchmark, entry in study.benchmarks.items():
         if (entry.dataset is None) == (entry.datasets is None):
             raise document.error(
@@ -211,21 +224,6 @@ def read(root: Path, name: str, preset: str) -> tuple[Study, Document]:
     return study, document
 
 
-def presets(root: Path, name: str) -> list[str]:
-    """Return the names of a study's presets."""
-    return list(_document(root, name).raw["presets"])
-
-
 def base_name(name: str) -> str:
     """Return the component that an entry's name stands for: without its rung, as a Python name."""
     return re.sub(r"[-.]", "_", name.split("~")[0])
-
-
-@functools.cache
-def _document(root: Path, name: str) -> Document:
-    label = f"{STUDIES}/{name}.yaml"
-    document = Document.read(root / label, name=label)
-    presets = document.raw.get("presets")
-    if not isinstance(presets, dict) or not presets:
-        raise document.error(("presets",), f"found {presets!r}; expected a mapping of presets")
-    return document
