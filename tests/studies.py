@@ -60,7 +60,12 @@ TINY: dict[str, Any] = {
             "settings": {
                 "table": "scores",
                 "column": "forgetting",
-                "where": {"strategy": "sgd", "architecture": "mlp", "after_task": "last"},
+                "where": {
+                    "strategy": "sgd",
+                    "architecture": "mlp",
+                    "metric": "scenario",
+                    "after_task": "last",
+                },
             },
             "holds": {"above": 0.05},
         }
