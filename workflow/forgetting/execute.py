@@ -196,7 +196,9 @@ def _train_group(
 
     def progress() -> None:
         share = (place[0] + training.progress) / place[1]
-        latest = [row[4] for row in training.accuracy if row[1] == training.accuracy[-1][1]]
+        last = training.accuracy[-1][1] if training.accuracy else 0
+        metric = job.spec["benchmark"].get("metric", "task_masked")
+        latest = [row[4] for row in training.accuracy if row[1] == last and row[3] == metric]
         resume.write_json(
             home.parent.parent / "progress.json",
             {

@@ -24,7 +24,7 @@ def points(ax: Axes, points: pd.DataFrame) -> None:
         }
         ax.scatter(at["rank_lost"], at["forgetting"], s=13, **style)
     for axis, sign in ((ax.xaxis, "%"), (ax.yaxis, "")):
-        axis.set_major_formatter(mpl.ticker.PercentFormatter(1.0, decimals=0, symbol=sign))
+        axis.set_major_formatter(mpl.ticker.PercentFormatter(1.0, decimals=None, symbol=sign))
         axis.set_major_locator(mpl.ticker.MaxNLocator(6, steps=[1, 2, 5, 10]))
 
 

@@ -1,0 +1,59 @@
+"""One line a run: state, task, accuracy, time left, device. Looks only; starts nothing."""
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+import yaml
+
+from forgetting.pipeline import Pipeline
+from forgetting.progress import Progress, of_run
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments, which mean what they mean after --config."""
+    parser.add_argument("--root", type=Path, default=REPOSITORY, help="the repository")
+    for name in ("preset", "results", "data_dir", "only"):
+        parser.add_argument(f"--{name.replace('_', '-')}", dest=name)
+    parser.add_argument("--seeds", type=int)
+    parser.add_argument("studies", nargs="*", metavar="STUDY", help="default: all")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print the runs of the configuration, and how many are in which state."""
+    given = {
+        name: value
+        for name in ("preset", "results", "data_dir", "only", "seeds", "studies")
+        if (value := getattr(arguments, name))
+    }
+    written = yaml.safe_load((arguments.root / "config.yaml").read_text()) or {}
+    pipeline = Pipeline.load(arguments.root, {**written, **given})
+    for study in pipeline.chosen:
+        plan = pipeline.plan(study)
+        runs = pipeline.results / pipeline.preset / study / "runs"
+        found = {path: of_run(runs / path) for path in plan.selected}
+        width = max(map(len, found), default=0)
+        for path, progress in found.items():
+            print(f"{path:{width}}  {line(progress)}".rstrip())
+        counts = Counter(progress.state for progress in found.values())
+        summary = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
+        print(f"{study} ({pipeline.preset}): {summary or 'no runs'}")
+
+
+def line(progress: Progress) -> str:
+    """Return a run's state in columns."""
+    task = "" if progress.task is None else f"task {progress.task}/{progress.tasks}"
+    accuracy = "" if progress.accuracy is None else f"{100 * progress.accuracy:.1f} %"
+    spent = "" if progress.seconds is None else clock(progress.seconds)
+    left = "" if progress.left is None else f"{clock(progress.left)} left"
+    columns = (progress.state, task, accuracy, spent, left, progress.device or "")
+    widths = (8, 10, 7, 8, 13, 0)
+    return "  ".join(f"{text:{width}}" for text, width in zip(columns, widths, strict=True))
+
+
+def clock(seconds: float) -> str:
+    """Return hours:minutes:seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
