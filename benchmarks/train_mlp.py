@@ -25,7 +25,7 @@ HIDDEN, BATCH, LEARNING_RATE, TASKS = 400, 64, 0.01, 5
 
 def ours(data_dir: Path) -> tuple[float, float]:
     """Return (samples per second, final accuracy over tasks) of this package."""
-    from forgetting import datasets
+    from forgetting import sources
     from forgetting.architectures import mlp
     from forgetting.benchmarks import split
     from forgetting.randomness import torch_generator
@@ -33,7 +33,7 @@ def ours(data_dir: Path) -> tuple[float, float]:
     from forgetting.training import Settings, Training
 
     cpu, float32 = torch.device("cpu"), torch.float32
-    mnist = _loaded.get("ours") or datasets.load("mnist", data_dir)
+    mnist = _loaded.get("ours") or sources.load(sources.resolve("mnist", data_dir), data_dir)
     _loaded["ours"] = mnist
     benchmark = split.build(
         [mnist],

@@ -169,7 +169,7 @@ class Training:
         self.begun = True
 
     def _end(self, phase: Phase, context: Context) -> None:
-        self._note_divergence(~self._weights_finite(), phase.task, self.step)
+        self._note_divergence(~self._weights_finite(), phase.task, self._steps(phase))
         self.memory = self.strategy.around_task(
             "after_task", self.ensemble, self.memory, task=phase.task, context=context
         )
@@ -180,7 +180,7 @@ class Training:
     def _run_epoch(self, phase: Phase, context: Context, at_step: Callable[[], None]) -> None:
         settings, benchmark = self.settings, self.benchmark
         indices, owners = self._data_order(phase)
-        steps = math.ceil(indices.shape[1] / settings.batch_size)
+        steps = self._steps(phase)
         chunk = math.ceil(steps / CHUNKS_PER_EPOCH)
         passed = sum(self.epoch >= milestone for milestone in settings.milestones)
         for group in self.optimizer.param_groups:
@@ -221,6 +221,11 @@ class Training:
         self.epoch, self.step = self.epoch + 1, 0
         if self.epoch in settings.checkpoint_epochs:
             self._checkpoint(phase.task, self.epoch, within=True)
+
+    def _steps(self, phase: Phase) -> int:
+        """Return the number of steps of one epoch."""
+        images = self.benchmark.train_indices(phase.data).shape[1]
+        return math.ceil(images / self.settings.batch_size)
 
     def _data_order(self, phase: Phase) -> tuple[np.ndarray, np.ndarray]:
         """Return the epoch's indices and their tasks (S, n); a function of the seed tree alone."""
