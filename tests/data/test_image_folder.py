@@ -1,0 +1,119 @@
+"""The user's folders of image files."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from forgetting import sources
+from forgetting.data import _image_folder
+from forgetting.errors import UserError
+
+
+def picture(path: Path, value: int, *, size: tuple[int, int] = (6, 5), mode: str = "RGB") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, value if mode == "L" else (value, 0, 255)).save(path)
+
+
+def load(folder: Path, **settings):
+    return _image_folder.load(folder, "mine", _image_folder.Settings(**settings))
+
+
+def tree(folder: Path, **options) -> Path:
+    for part, count in (("train", 3), ("test", 2)):
+        for number, label in enumerate(("cat", "ant")):
+            for i in range(count):
+                value = 100 * (part == "test") + 10 * number + i
+                picture(folder / "mine" / part / label / f"{i}.png", value, **options)
+    return folder / "mine"
+
+
+def test_train_and_test_folders(tmp_path):
+    tree(tmp_path)
+    dataset = load(tmp_path)
+    assert dataset.label_names == ["ant", "cat"]
+    assert dataset.train_images.shape == (6, 5, 6, 3)
+    assert dataset.train_images[:, 0, 0, 0].tolist() == [10, 11, 12, 0, 1, 2]
+    assert (dataset.train_images[..., 2] == 255).all()
+    assert dataset.train_labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert dataset.test_images[:, 0, 0, 0].tolist() == [110, 111, 100, 101]
+    assert dataset.test_labels.tolist() == [0, 0, 1, 1]
+
+
+def test_grey_stays_grey(tmp_path):
+    tree(tmp_path, mode="L")
+    dataset = load(tmp_path)
+    assert dataset.train_images.shape == (6, 5, 6, 1)
+    picture(tmp_path / "mine" / "train" / "ant" / "9.png", 7)
+    assert load(tmp_path).train_images.shape == (7, 5, 6, 3)
+
+
+def test_every_fifth_of_a_flat_folder_is_held_out(tmp_path):
+    for label in ("a", "b"):
+        for i in range(11):
+            picture(tmp_path / "mine" / label / f"{i:02}.png", i + 100 * (label == "b"))
+    dataset = load(tmp_path)
+    assert dataset.test_images[:, 0, 0, 0].tolist() == [4, 9, 104, 109]
+    assert dataset.train_images[:9, 0, 0, 0].tolist() == [0, 1, 2, 3, 5, 6, 7, 8, 10]
+    assert dataset.train_labels.tolist() == [0] * 9 + [1] * 9
+
+
+def test_too_few_to_hold_out(tmp_path):
+    picture(tmp_path / "mine" / "a" / "1.png", 1)
+    with pytest.raises(UserError, match="class a has no test image"):
+        load(tmp_path)
+
+
+def test_sizes_must_agree_or_be_set(tmp_path):
+    odd = tree(tmp_path) / "test" / "cat" / "9.png"
+    picture(odd, 3, size=(9, 9))
+    with pytest.raises(UserError, match="9x9, others are 6x5") as caught:
+        load(tmp_path)
+    assert str(odd) in str(caught.value)
+    assert load(tmp_path, size=8).test_images.shape == (5, 8, 8, 3)
+
+
+def test_a_damaged_image_is_named(tmp_path):
+    path = tree(tmp_path) / "train" / "ant" / "1.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (5, 6, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(UserError, match=r"1\.png is not an image, or a truncated one"):
+        load(tmp_path)
+    path.write_text("hello")
+    with pytest.raises(UserError, match=r"1\.png is not an image"):
+        load(tmp_path)
+
+
+def test_classes_must_agree(tmp_path):
+    picture(tree(tmp_path) / "train" / "bee" / "1.png", 1)
+    with pytest.raises(UserError, match="differ in the classes bee"):
+        load(tmp_path)
+
+
+def test_loose_and_hidden_files_are_left_out(tmp_path):
+    root = tree(tmp_path)
+    (root / "train" / "ant" / "notes.txt").write_text("x")
+    picture(root / "train" / "ant" / ".0.png", 77)
+    assert len(load(tmp_path).train_images) == 6
+
+
+def test_it_is_found_and_followed_by_content(tmp_path):
+    root = tree(tmp_path)
+    cache = tmp_path / "cache.json"
+    first = sources.resolve("mine", tmp_path, cache=cache)
+    assert first.component == "_image_folder"
+    assert len(first.files) == 10
+    assert sources.resolve("mine", tmp_path, cache=cache) == first
+    assert sources.load(first, tmp_path).source["checksum"] == first.checksum
+    picture(root / "train" / "ant" / "0.png", 99)
+    assert sources.resolve("mine", tmp_path, cache=cache).checksum != first.checksum
+    (root / "train" / "ant" / "0.png").rename(root / "train" / "ant" / "00.png")
+    picture(root / "train" / "ant" / "0.png", 10)
+    assert sources.resolve("mine", tmp_path).checksum != first.checksum
+
+
+def test_a_folder_without_images_is_not_there(tmp_path):
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(UserError, match="data set mine is not in"):
+        sources.resolve("mine", tmp_path)
