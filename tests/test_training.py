@@ -1,0 +1,179 @@
+"""The loop against a plain PyTorch loop, and the facts that it stores."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+import toy
+from forgetting.randomness import numpy_generator
+
+SGD = [{"component": "sgd", "settings": {}}]
+JOINT = [{"component": "joint", "settings": {}}]
+
+
+def plain(of, network, *, epochs, batch, make_optimizer, milestones=(), gamma=0.1, seen=True):
+    """Sequential training as anyone would write it; the same order of the same images."""
+    (tasks,) = of.sequences
+    weights, losses = [copy.deepcopy(network.state_dict())], []
+    network.train()
+    for number, task in enumerate(tasks, start=1):
+        optimizer = make_optimizer(network.parameters())
+        scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(milestones), gamma)
+        allowed = np.any([t.outputs for t in tasks[:number]], axis=0) if seen else task.outputs
+        for epoch in range(epochs):
+            order = numpy_generator("toy", 0, "data order", number, epoch).permutation(
+                len(task.train)
+            )
+            for chosen in np.split(task.train[order], range(batch, len(order), batch)):
+                x = (of.pool.images[chosen].double() / 255 - of.pool.mean) / of.pool.std
+                logits = network(x)[:, np.flatnonzero(allowed)]
+                position = np.cumsum(allowed) - 1
+                y = torch.from_numpy(position[of.pool.labels[chosen].numpy()])
+                loss = functional.cross_entropy(logits, y)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                losses.append(loss.item())
+            scheduler.step()
+        weights.append(copy.deepcopy(network.state_dict()))
+    return weights, losses
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "resnet18"])
+@pytest.mark.parametrize("scenario", ["class_incremental", "task_incremental"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_it_is_the_plain_loop(architecture, scenario, optimizer):
+    settings = {"learning_rate": 0.01, "momentum": 0.5, "weight_decay": 1e-3, "batch_size": 10}
+    run = toy.training(
+        SGD,
+        architecture=architecture,
+        scenario=scenario,
+        optimizer=optimizer,
+        milestones=(1,),
+        gamma=0.3,
+        epochs=2,
+        **settings,
+    )
+    (network,) = toy.networks(run.benchmark, [0], architecture)
+    make = {
+        "sgd": lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.5, weight_decay=1e-3),
+        "adam": lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=1e-3),
+    }[optimizer]
+    weights, losses = plain(
+        run.benchmark,
+        network,
+        epochs=2,
+        batch=10,
+        make_optimizer=make,
+        milestones=(1,),
+        gamma=0.3,
+        seen=scenario == "class_incremental",
+    )
+    run.run()
+    for task, state in enumerate(weights):
+        for name, tensor in state.items():
+            torch.testing.assert_close(
+                run.kept[f"task-{task}"][name][0], tensor, rtol=1e-9, atol=1e-9
+            )
+    recorded = [row[5] for row in run.history if row[4] == "loss"]
+    assert np.mean(recorded) == pytest.approx(np.mean(losses), rel=1e-9)  # five steps, five chunks
+
+
+def test_accuracies_are_those_of_the_checkpoints():
+    run = toy.trained(SGD, scenario="class_incremental")
+    data, (tasks,) = toy.dataset(), run.benchmark.sequences
+    labels = np.concatenate([data.train_labels, data.test_labels])
+    assert len(run.accuracy) == 4 * 3 * 2
+    for _, after, number, metric, value in run.accuracy:
+        (network,) = toy.networks(run.benchmark, [0])
+        network.load_state_dict({n: t[0] for n, t in run.kept[f"task-{after}"].items()})
+        task = tasks[number - 1]
+        among = task.outputs
+        if metric == "class_incremental":
+            among = np.any([t.outputs for t in tasks[: max(after, number)]], axis=0)
+        logits = (
+            network.eval()(run.benchmark.pool.inputs(torch.from_numpy(task.test))).detach().numpy()
+        )
+        predicted = np.where(among, logits, -np.inf).argmax(axis=1)
+        assert value == pytest.approx((predicted == labels[task.test]).mean())
+
+
+@pytest.mark.parametrize(
+    ("evaluate", "expected"),
+    [
+        ("all", {0: [1, 2, 3], 1: [1, 2, 3], 2: [1, 2, 3], 3: [1, 2, 3]}),
+        ("seen", {0: [1, 2, 3], 1: [1], 2: [1, 2], 3: [1, 2, 3]}),
+        ("current", {0: [1], 1: [1], 2: [2], 3: [3]}),
+    ],
+)
+def test_evaluation_can_be_bounded(evaluate, expected):
+    run = toy.trained(SGD, evaluate=evaluate, epochs=1)
+    found = {}
+    for _, after, task, metric, _ in run.accuracy:
+        if metric == "task_masked":
+            found.setdefault(after, []).append(task)
+    assert found == expected
+
+
+def test_evaluating_changes_nothing():
+    for architecture in ("mlp", "resnet18"):
+        little = toy.trained(SGD, architecture=architecture, evaluate="current", checkpoints=(3,))
+        much = toy.trained(SGD, architecture=architecture, evaluate="all")
+        assert set(little.kept) == {"task-3"}
+        for name, tensor in little.kept["task-3"].items():
+            assert torch.equal(tensor, much.kept["task-3"][name])
+
+
+def test_checkpoints_within_a_task():
+    run = toy.trained(SGD, epochs=3, checkpoint_epochs=(1, 3))
+    inner = {f"task-{t}-epoch-{e}" for t in (1, 2, 3) for e in (1, 3)}
+    assert set(run.kept) == inner | {f"task-{t}" for t in range(4)}
+    for name, tensor in run.kept["task-2"].items():
+        assert torch.equal(tensor, run.kept["task-2-epoch-3"][name])
+
+
+def test_history_covers_the_run():
+    run = toy.trained(SGD, epochs=3, batch_size=4)  # 13 steps an epoch: chunks of two
+    steps = [row[3] for row in run.history if (row[1], row[2], row[4]) == (2, 3, "loss")]
+    assert steps == [2, 4, 6, 8, 10, 12, 13]
+    assert {row[4] for row in run.history} == {"loss", "accuracy"}
+    assert all(0 <= row[5] <= 1 for row in run.history if row[4] == "accuracy")
+
+
+def test_strategies_share_initialisation_and_data_order():
+    sgd = toy.trained(SGD, epochs=1)
+    lwf = toy.trained([{"component": "lwf", "settings": {}}], epochs=1)
+    for moment in ("task-0", "task-1"):  # LwF has nothing to distil in the first task
+        for name, tensor in sgd.kept[moment].items():
+            assert torch.equal(tensor, lwf.kept[moment][name])
+
+
+def test_joint_trains_from_the_initial_weights_on_all_tasks_so_far():
+    run = toy.trained(JOINT, epochs=2)
+    assert [(p.task, p.data, p.fresh) for p in run.phases] == [
+        (1, (1,), True), (2, (1, 2), True), (3, (1, 2, 3), True),
+    ]  # fmt: skip
+    once = toy.trained([{"component": "joint", "settings": {"when": "once"}}], epochs=2)
+    assert {row[1] for row in once.accuracy} == {0, 3}
+    for name, tensor in once.kept["task-3"].items():
+        assert torch.equal(tensor, run.kept["task-3"][name])
+
+
+def test_parts_compose():
+    """Two strategies at once: both act, and both neutral is plain training."""
+    lwf = {"component": "lwf", "settings": {"alpha": 3.0}}
+    replay = {"component": "experience_replay", "settings": {"buffer": 20}}
+    both = toy.trained([lwf, replay])
+    for alone in ([lwf], [replay]):
+        other = toy.trained(alone)
+        assert not torch.equal(
+            both.kept["task-3"]["stages.head.weight"], other.kept["task-3"]["stages.head.weight"]
+        )
+    neutral = toy.trained(
+        [{"component": "lwf", "settings": {"alpha": 0.0}},
+         {"component": "experience_replay", "settings": {"buffer": 0}}]
+    )  # fmt: skip
+    assert neutral.accuracy == toy.trained(SGD).accuracy
