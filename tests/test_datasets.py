@@ -60,6 +60,8 @@ def test_round_trip(tmp_path, coarse):
     path = write(dataset, tmp_path)
     assert same(dataset, datasets.read(path))
     assert sorted(p.name for p in tmp_path.iterdir()) == [f"{path.stem}.json", path.name]
+    # As readable as any other file of the results.
+    assert path.stat().st_mode == path.with_suffix(".json").stat().st_mode
 
 
 def test_description(tmp_path):
@@ -87,7 +89,7 @@ def test_description(tmp_path):
 
 def test_the_same_data_give_the_same_bytes(tmp_path):
     digests = set()
-    for name in ("one", "two"):
+    for name in "abcdefgh":
         (tmp_path / name).mkdir()
         path = write(make(), tmp_path / name)
         digests.add(hashlib.sha256(path.read_bytes()).hexdigest())

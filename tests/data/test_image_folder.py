@@ -85,6 +85,22 @@ def test_a_damaged_image_is_named(tmp_path):
         load(tmp_path)
 
 
+def test_train_without_test(tmp_path):
+    picture(tmp_path / "mine" / "train" / "ant" / "1.png", 1)
+    with pytest.raises(UserError, match="holds the folder train alone"):
+        load(tmp_path)
+
+
+def test_linked_folders_count(tmp_path):
+    tree(tmp_path).rename(tmp_path / "elsewhere")
+    for part in ("train", "test"):
+        (tmp_path / "mine" / part).mkdir(parents=True)
+        for label in ("ant", "cat"):
+            there = tmp_path / "elsewhere" / part / label
+            (tmp_path / "mine" / part / label).symlink_to(there, target_is_directory=True)
+    assert len(sources.resolve("mine", tmp_path).files) == len(load(tmp_path).train_images) + 4
+
+
 def test_classes_must_agree(tmp_path):
     picture(tree(tmp_path) / "train" / "bee" / "1.png", 1)
     with pytest.raises(UserError, match="differ in the classes bee"):

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from forgetting.errors import UserError
 from forgetting.results import atomic
@@ -124,10 +124,12 @@ def write(
     """
     description = {**describe(dataset, key=path.stem), **(extra or {})}
     text = json.dumps(description)
-    header = {"forgetting": text, "seal": _seal(text, description["checksum"])}
+    # One entry only: safetensors writes several in an order that changes from file to file.
+    header = json.dumps({"description": text, "seal": _seal(text, description["checksum"])})
     arrays = {name: np.ascontiguousarray(array) for name, array in dataset.arrays().items()}
     with atomic(path) as temporary:
-        save_file(arrays, temporary, metadata=header)
+        # Not save_file, which makes a file that only its owner may read.
+        temporary.write_bytes(save(arrays, metadata={"forgetting": header}))
     with atomic(path_json) as temporary:
         temporary.write_text(json.dumps(description, indent=1) + "\n")
 
@@ -140,9 +142,9 @@ def read(path: Path) -> Dataset:
     again = f"delete {path} and start the workflow again, which prepares it anew"
     try:
         with safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
+            header = json.loads((file.metadata() or {})["forgetting"])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        metadata = json.loads(header["forgetting"])
+        metadata = json.loads(header["description"])
         dataset = Dataset(
             name=metadata["name"],
             label_names=metadata["label_names"],
@@ -151,7 +153,7 @@ def read(path: Path) -> Dataset:
             source=metadata["source"],
             **arrays,
         )
-        intact = _seal(header["forgetting"], checksum(dataset)) == header["seal"]
+        intact = _seal(header["description"], checksum(dataset)) == header["seal"]
     except FileNotFoundError:
         raise UserError(f"{path}: not there; run python -m forgetting prepare") from None
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:

@@ -33,7 +33,8 @@ class Settings(Base):
 def find(data_dir: Path, name: str, digest: Digest) -> Found | None:
     """Return the folder's images, identified by names and content, or None without any."""
     root = data_dir / name
-    files = tuple(sorted(path for path in root.glob("**/*") if _is_image(path)))
+    places = ("*/*", "train/*/*", "test/*/*")
+    files = tuple(sorted(path for place in places for path in root.glob(place) if _is_image(path)))
     if not files:
         return None
     return Found(files, digest(root, files), sum(path.stat().st_size for path in files))
@@ -82,7 +83,13 @@ def load(data_dir: Path, name: str, settings: Settings) -> Dataset:
 
 def _split(root: Path) -> dict[str, dict[str, list[Path]]]:
     """Return part -> class -> image files."""
-    if (root / "train").is_dir() and (root / "test").is_dir():
+    there = [part for part in ("train", "test") if (root / part).is_dir()]
+    if len(there) == 1:
+        raise UserError(
+            f"{root}: holds the folder {there[0]} alone; make train and test, or one folder per "
+            "class and neither"
+        )
+    if there:
         parts = {part: _classes(root / part) for part in ("train", "test")}
     else:
         members = _classes(root)
@@ -100,8 +107,8 @@ def _split(root: Path) -> dict[str, dict[str, list[Path]]]:
         for label, paths in classes.items():
             if not paths:
                 raise UserError(
-                    f"{root}: class {label} has no {part} image; without the folders train and "
-                    f"test a class needs at least {HELD_OUT_EVERY} images"
+                    f"{root}: class {label} has no {part} image (without the folders train and "
+                    f"test a class needs at least {HELD_OUT_EVERY} images)"
                 )
     return parts
 
