@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from forgetting.ensemble import Tensors
@@ -18,12 +18,10 @@ from forgetting.results import atomic
 def write(path: Path, tensors: Tensors, *, seeds: Sequence[int], task: int, epoch: int) -> None:
     """Write tensors (S, ...) of the seeds, whole or not at all."""
     about = {"seeds": list(seeds), "task": task, "epoch": epoch}
+    whole = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     with atomic(path) as temporary:
-        save_file(
-            {name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
-            temporary,
-            metadata={"forgetting": json.dumps(about)},
-        )
+        # Not save_file, which makes files that nobody else may read.
+        temporary.write_bytes(save(whole, metadata={"forgetting": json.dumps(about)}))
 
 
 def read(path: Path, *, expected: str | None = None) -> tuple[dict[str, Tensor], dict]:
