@@ -11,14 +11,18 @@ from forgetting.strategy import Context
 from forgetting.tasks import Batch
 
 NAMES = components.names("strategies")
-# Settings under which a strategy acts in the small trainings here, and under which it must be
-# exactly plain training. A strategy without strengths (what it does is its schedule) has none.
+# Settings under which a strategy acts in the small trainings here (default: its defaults), and
+# under which it must be exactly plain training (default: strength 0). One without strengths, whose
+# working is its schedule, has none.
 ACTIVE = {"experience_replay": {"buffer": 20}, "lwf": {"alpha": 3.0}}
 NEUTRAL = {
     "sgd": [{}],
     "lwf": [{"alpha": 0.0}],
     "experience_replay": [{"buffer": 0}, {"replay": 0}],
 }
+for _name in set(NAMES) - set(NEUTRAL):
+    if "strength" in components.settings_class("strategies", _name).model_fields:
+        NEUTRAL[_name] = [{"strength": 0}]
 HOOKS = {
     "phases": ["tasks", "settings"],
     "start": ["net", "settings"],
@@ -65,7 +69,7 @@ def test_strength_zero_is_plain_training_bit_for_bit(name, settings, architectur
 
 def test_every_strategy_with_a_strength_states_its_neutral_setting():
     scheduled = {n for n in NAMES if hasattr(components.load("strategies", n), "phases")}
-    assert set(NAMES) - scheduled <= set(NEUTRAL)
+    assert set(NAMES) - scheduled <= set(NEUTRAL), "call the setting strength, or add to NEUTRAL"
 
 
 @pytest.mark.parametrize("name", NAMES)
