@@ -14,7 +14,9 @@ EVERY = [(kind, name) for kind in WITH_SETTINGS for name in components.names(kin
 
 def test_names_are_file_names_without_private_ones() -> None:
     assert {"mlp", "convgru", "resnet18", "bi_convgru"} <= set(components.names("architectures"))
-    assert not [name for kind in components.KINDS for name in components.names(kind) if name[0] == "_"]
+    assert not [
+        name for kind in components.KINDS for name in components.names(kind) if name[0] == "_"
+    ]
 
 
 @pytest.mark.parametrize(("kind", "name"), EVERY)

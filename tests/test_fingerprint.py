@@ -29,7 +29,9 @@ FILES = {
     ),
     "strategies/__init__.py": "",
     "strategies/_common.py": "STEP = 1\n",
-    "strategies/one.py": "from ._common import STEP\n\nclass Settings:\n    a: int = 1\n    '''A.'''\n",
+    "strategies/one.py": (
+        "from ._common import STEP\n\nclass Settings:\n    a: int = 1\n    '''A.'''\n"
+    ),
     "strategies/two.py": "X = 'text'\n",
 }
 
@@ -51,10 +53,20 @@ def value(root: Path, *strategies: str) -> str:
 
 def test_the_closure_has_what_can_be_imported(root: Path) -> None:
     value(root)
-    names = {name.removeprefix("forgetting").strip(".") for name in closure("work", [("strategies", "one")], root=root)}
+    names = {
+        name.removeprefix("forgetting").strip(".")
+        for name in closure("work", [("strategies", "one")], root=root)
+    }
     assert names == {
-        "", "errors", "tools", "lazy", "commands", "commands.work",
-        "strategies", "strategies.one", "strategies._common",
+        "",
+        "errors",
+        "tools",
+        "lazy",
+        "commands",
+        "commands.work",
+        "strategies",
+        "strategies.one",
+        "strategies._common",
     }
 
 
@@ -127,14 +139,19 @@ def test_layers_training_and_drawing_do_not_reach_each_other() -> None:
     assert not {name for name in draw if name.split(".")[1:2] and name.split(".")[1] in below}
 
 
-@pytest.mark.parametrize("command", ["collect", "judge", "scorecard", "prepare", "measure", "train"])
+@pytest.mark.parametrize(
+    "command", ["collect", "judge", "scorecard", "prepare", "measure", "train"]
+)
 def test_importing_a_command_loads_nothing_outside_its_closure(command: str) -> None:
     code = (
         f"import sys, forgetting.commands.{command}\n"
         "print(*[m for m in sys.modules if m.split('.')[0] == 'forgetting'])"
     )
     shown = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True,
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
         env={"PYTHONPATH": str(PACKAGE.parent)},
     )
     loaded = set(shown.stdout.split()) - {"forgetting.fingerprint"}

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 import yaml
+
 from studies import REPOSITORY, tiny
 
+TARGETS = ("all", "collapse", "figures", "tables", "scorecard", "partial")
 # Every process of the copy writes down which of our modules it loaded: not part of the package's
 # fingerprint, because the dispatcher of commands is in no command's closure.
 RECORD = """
@@ -58,7 +60,7 @@ class Clone:
         found = set()
         for block in re.split(r"\n(?=(?:local)?rule )", shown):
             head = re.match(r"(?:local)?rule (\w+):", block)
-            if head is None or head[1] in ("all", "collapse"):
+            if head is None or head[1] in TARGETS:
                 continue
             wildcards = re.search(r"wildcards: (.*)", block)
             values = dict(p.split("=", 1) for p in wildcards[1].split(", ")) if wildcards else {}

@@ -53,7 +53,10 @@ NOTHING: list[tuple[str, Edit]] = [
     ("comment", append("training.py", "\n# a comment\n")),
     ("comment in a strategy", append("strategies/lwf.py", "\n\n# a comment\n")),
     ("docstring", source("strategies/lwf.py", '"""Learning without', '"""LwF: learning without')),
-    ("docstring of a field", source("strategies/lwf.py", '"""Weight of the', '"""The weight of the')),
+    (
+        "docstring of a field",
+        source("strategies/lwf.py", '"""Weight of the', '"""The weight of the'),
+    ),
     ("unused strategy", append("strategies/experience_replay.py", "\nUNUSED = 1\n")),
     ("fingerprint", append("fingerprint.py", "\nUNUSED = 1\n")),
     ("plan", append("plan.py", "\nUNUSED = 1\n")),

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from studies import REPOSITORY
 from workflow_jobs import ALL
 
 from forgetting.fingerprint import closure
+from studies import REPOSITORY
 
 pytestmark = pytest.mark.slow
 HOME = "results/quick/collapse"
@@ -41,7 +41,15 @@ def test_a_finished_study_has_every_file(clone: Any) -> None:
 
 def test_nothing_is_written_outside_the_results(clone: Any) -> None:
     made = {p.name for p in clone.root.iterdir()}
-    assert made <= {"Snakefile", "config.yaml", "workflow", "envs", "results", "loaded", ".snakemake"}
+    assert made <= {
+        "Snakefile",
+        "config.yaml",
+        "workflow",
+        "envs",
+        "results",
+        "loaded",
+        ".snakemake",
+    }
     assert not list(clone.path("workflow").rglob("__pycache__"))
 
 
@@ -76,7 +84,9 @@ def test_a_run_repeats_bit_for_bit_and_by_hand(clone: Any, tmp_path: Path) -> No
     command = [sys.executable, "-m", "forgetting", "train", "--spec", str(run / "run.json")]
     subprocess.run(
         [*command, "--out", str(tmp_path / "again"), "--device", "cpu"],
-        check=True, cwd=tmp_path, env={"PYTHONPATH": str(clone.path("workflow")), "OMP_NUM_THREADS": "1"},
+        check=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(clone.path("workflow")), "OMP_NUM_THREADS": "1"},
     )
     before, after = (json.loads((p / "run.json").read_text()) for p in (run, tmp_path / "again"))
     assert after["checkpoints"] == before["checkpoints"]
@@ -103,7 +113,10 @@ def test_only_aggregates_a_selection_apart(clone: Any) -> None:
     clone.snakemake("tables", *argument)
     folder = clone.path(f"{HOME}/partial/only/tables")
     rows = list(csv.DictReader((folder / "runs.csv").open()))
-    assert {(row["architecture"], row["strategy"]) for row in rows} == {("mlp", "sgd"), ("mlp", "lwf")}
+    assert {(row["architecture"], row["strategy"]) for row in rows} == {
+        ("mlp", "sgd"),
+        ("mlp", "lwf"),
+    }
     assert clone.jobs() == set()
 
 

@@ -22,9 +22,7 @@ class Config(Settings):
     preset: str = "quick"
     """Size of the studies: quick (bundled data, minutes), small (real images), paper."""
     studies: (
-        Annotated[
-            list[str], BeforeValidator(_listed, json_schema_input_type=str | list[str])
-        ]
+        Annotated[list[str], BeforeValidator(_listed, json_schema_input_type=str | list[str])]
         | None
     ) = None
     """Studies that `snakemake` builds without a target; all when left out."""

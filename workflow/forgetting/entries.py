@@ -86,7 +86,7 @@ def pick(
     """
     single = {rung.name: [rung] for rungs in found.values() for rung in rungs}
     options = {**single, **found}
-    picked = []
+    picked: list[Resolved] = []
     for position, name in enumerate(names):
         document.choose((*key, position), name, options, what=f"an entry under {key[-1]}")
         picked += options[name]

@@ -8,11 +8,9 @@ the way of the others.
 import functools
 import json
 import os
-import shlex
-import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from forgetting import configuration, sources, study
 from forgetting.components import allowed
@@ -21,26 +19,11 @@ from forgetting.documents import Document
 from forgetting.entries import canonical
 from forgetting.errors import UserError
 from forgetting.fingerprint import Component, fingerprint
-from forgetting.plan import MissingData, RunSpec, StudyPlan, build
+from forgetting.plan import StudyPlan, build
+from forgetting.run_table import MissingData, RunSpec
 
 FOLDER = "{preset}/{study}{scope}"
 RUNS = ("accuracy", "runs")
-Found = TypeVar("Found")
-
-
-def or_exit(function: Callable[..., Found], *arguments: Any) -> Found:
-    """Call a function; a user's mistake ends the program with its message and status 1."""
-    try:
-        return function(*arguments)
-    except UserError as error:
-        sys.exit(str(error))
-
-
-def use_this_clone(root: Path) -> str:
-    """Put this interpreter first in PATH; return what makes a shell run the code under ``root``."""
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    package = shlex.quote(str(root / "workflow"))
-    return f"export PYTHONPATH={package} PYTHONDONTWRITEBYTECODE=1; ".replace("{", "{{")
 
 
 class Pipeline:
@@ -205,27 +188,6 @@ class Pipeline:
         """Return what the table of runs says of each benchmark: its metric and evidence."""
         runs = self.plan(name).runs.values()
         return canonical({r.benchmark: {"metric": r.metric, "evidence": r.evidence} for r in runs})
-
-    def guard(self, touching: bool = False) -> None:
-        """Refuse to go on with runs that Snakemake has no records of: it would not redo them.
-
-        Raises:
-            UserError: There are runs and no records.
-        """
-        records = [self.results / ".snakemake" / kind for kind in ("metadata", "incomplete")]
-        if any(folder.is_dir() and any(folder.iterdir()) for folder in records):
-            return
-        if touching or any((self.results / ".snakemake").glob("*.db")):
-            return
-        found = next(self.results.glob("*/*/runs/*/*/*/*/run.json"), None)
-        if found is not None:
-            raise UserError(
-                f"{self.results}: holds runs ({found.relative_to(self.results).parent}, ...) but "
-                "no records of how they were made, so what is out of date cannot be told. Copy "
-                "the hidden folder .snakemake along with the results, or accept the runs as they "
-                "are: snakemake --cores 1 --touch TARGET, or name another place: --config "
-                "results=PATH"
-            )
 
     def _files(self, name: str, names: Iterable[str], pattern: str) -> list[str]:
         if not self.plan(name).selected:

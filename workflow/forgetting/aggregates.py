@@ -1,0 +1,174 @@
+"""What is made from runs: measures, tables, figures and judged claims of a study."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from forgetting import components
+from forgetting.claims import Claim, Precondition, expand, needed_tables
+from forgetting.documents import Document, Key
+from forgetting.entries import Resolved, canonical, pick
+from forgetting.errors import UserError
+from forgetting.fingerprint import Component
+from forgetting.run_table import Entries, RunSpec
+from forgetting.study import Figure, Measure, Resources, Study
+
+BASE_TABLES = ("accuracy", "runs")
+ENTRY_SETTINGS = {
+    "benchmark": "benchmarks",
+    "architecture": "architectures",
+    "strategy": "strategies",
+}
+
+
+@dataclass(frozen=True)
+class MeasureSpec:
+    """One measure and the runs it is taken of."""
+
+    component: str
+    settings: str
+    """Canonical JSON."""
+    components: tuple[Component, ...]
+    needs: tuple[str, ...]
+    """Paths of runs."""
+    resources: Resources
+
+
+@dataclass(frozen=True)
+class FigureSpec:
+    """One figure."""
+
+    component: str
+    settings: str
+    """Canonical JSON."""
+    components: tuple[Component, ...]
+    needs: tuple[str, ...]
+    """Names of tables."""
+    caption: str
+    entries: Mapping[str, str]
+    """Benchmark, architecture or strategy that it is about."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What tells it from the study's other figures in the report."""
+        return {"figure": self.component.replace("_", " "), **self.entries}
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The claims of a study."""
+
+    settings: str
+    """Canonical JSON."""
+    components: tuple[Component, ...]
+    needs: tuple[str, ...]
+    """Names of tables."""
+
+
+def measure_spec(
+    measure: Resolved,
+    document: Document,
+    groups: Mapping[str, Mapping[str, RunSpec]],
+    resources: Resources,
+) -> MeasureSpec:
+    """Return a measure with the runs that it is taken of; ``groups`` are runs by group and path."""
+    assert isinstance(measure.entry, Measure)
+    chosen = list(groups) if measure.entry.runs == "all" else measure.entry.runs
+    for position, name in enumerate(chosen):
+        document.choose((*measure.key, "runs", position), name, groups, what="a group of runs")
+    paths = dict.fromkeys(path for name in chosen for path in groups[name])
+    return MeasureSpec(
+        component=measure.component,
+        settings=canonical(measure.settings),
+        components=(("measures", measure.component),),
+        needs=tuple(paths),
+        resources=resources,
+    )
+
+
+def table_sources(
+    study: Study, document: Document, measures: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """Return every table of the study with the tables that it is derived from."""
+    known: dict[str, tuple[str, ...]] = dict.fromkeys((*BASE_TABLES, *measures), ())
+    derived: dict[str, tuple[str, ...]] = {"scores": ("accuracy",)}
+    derived |= {name: tuple(table.made_from) for name, table in study.tables.items()}
+    for name, sources in derived.items():
+        for position, source in enumerate(sources):
+            options = [other for other in {**known, **derived} if other != name]
+            document.choose(("tables", name, "from", position), source, options, what="a table")
+    made, pending = set(known), dict(derived)
+    while ready := [name for name, needs in pending.items() if made.issuperset(needs)]:
+        made.update(ready)
+        for name in ready:
+            del pending[name]
+    if pending:
+        raise document.error(
+            ("tables", next(iter(pending)), "from"), f"{', '.join(pending)} are made of each other"
+        )
+    return {**known, **derived}
+
+
+def figure_specs(
+    study: Study, document: Document, found: Entries, tables: Mapping[str, Any]
+) -> dict[str, FigureSpec]:
+    """Return the figures by name."""
+    figures = {}
+    for figure in (rung for rungs in found["figures"].values() for rung in rungs):
+        assert isinstance(figure.entry, Figure)
+        named = {}
+        for part, kind in ENTRY_SETTINGS.items():
+            if value := figure.settings.get(part):
+                pick(found[kind], [value], document, (*figure.key, "settings", part, kind))
+                named[part] = value
+        for position, table in enumerate(figure.entry.tables):
+            document.choose((*figure.key, "tables", position), table, tables, what="a table")
+        figures[figure.name] = FigureSpec(
+            component=figure.component,
+            settings=canonical(figure.settings),
+            components=(("figures", study.study.replace("-", "_")),),
+            needs=tuple(figure.entry.tables),
+            caption=figure.entry.caption or f"{figure.component}.rst",
+            entries=named,
+        )
+    return figures
+
+
+def drawable(figure: FigureSpec, runs: Sequence[RunSpec]) -> bool:
+    """Whether some run is of the entries that the figure is about."""
+    wanted = figure.entries.items()
+    return any(all(getattr(run, part) == name for part, name in wanted) for run in runs)
+
+
+def judgement(study: Study, document: Document, tables: Mapping[str, Any]) -> dict[str, Judgement]:
+    """Return the study's claims, under "claims"; nothing for a study that has none."""
+    if not study.claims:
+        return {}
+    try:
+        expanded = expand(study.claims)
+    except UserError as error:
+        raise UserError(f"{document.path}: {error}") from None
+    used = set()
+    for name, claim in expanded.items():
+        place: Key = ("claims", name.partition("[")[0])
+        used.add(_statistic(claim, place, document))
+        if claim.precondition is not None:
+            used.add(_statistic(claim.precondition, (*place, "precondition"), document))
+    needs = needed_tables(expanded.values())
+    for table in needs:
+        document.choose(("claims",), table, tables, what="a table")
+    judged = Judgement(
+        settings=canonical(study.claims),
+        components=tuple(("evidence", name) for name in sorted(used)),
+        needs=tuple(needs),
+    )
+    return {"claims": judged}
+
+
+def _statistic(part: Claim | Precondition, place: Key, document: Document) -> str:
+    known = components.names("evidence")
+    what = "a file of workflow/forgetting/evidence"
+    document.choose((*place, "statistic"), part.statistic, known, what=what)
+    model = components.settings_class("evidence", part.statistic)
+    document.check(model, part.settings, (*place, "settings"))
+    return part.statistic
