@@ -1,5 +1,6 @@
 """What is made from runs: measures, tables, figures and judged claims of a study."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,8 @@ class MeasureSpec:
 class FigureSpec:
     """One figure."""
 
+    title: str
+    """Its name in words, without the rung of a ladder."""
     component: str
     settings: str
     """Canonical JSON."""
@@ -51,7 +54,7 @@ class FigureSpec:
     @property
     def labels(self) -> dict[str, str]:
         """What tells it from the study's other figures in the report."""
-        return {"figure": self.component.replace("_", " "), **self.entries}
+        return {"figure": self.title, **self.entries}
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,7 @@ def figure_specs(
         for position, table in enumerate(figure.entry.tables):
             document.choose((*figure.key, "tables", position), table, tables, what="a table")
         figures[figure.name] = FigureSpec(
+            title=re.sub("[-_]", " ", figure.name.split("~")[0]),
             component=figure.component,
             settings=canonical(figure.settings),
             components=(("figures", study.study.replace("-", "_")),),
