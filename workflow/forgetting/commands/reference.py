@@ -1,6 +1,6 @@
 """Copy what a study's run says into a folder to be kept: docs/reference/STUDY-PRESET.
 
-Scorecard, claims, tables, figures (PNG) and every run.json are copied; README.md is written with
+Scorecard (Markdown), claims, tables, figures (PNG) and every run.json are copied; README.md is written with
 the commit, the versions, the hardware and the time that the run took.
 """
 
@@ -39,8 +39,11 @@ def run(arguments: argparse.Namespace) -> None:
     target = arguments.out / f"{study}-{arguments.preset}"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    for path in [preset / "scorecard.html", preset / "scorecard.md", home / "claims.csv"]:
+    for path in (preset / "scorecard.md", home / "claims.csv"):
         shutil.copyfile(path, target / path.name)
+    # The scorecard links its figures from the preset's folder, one level up.
+    card = target / "scorecard.md"
+    card.write_text(card.read_text().replace(f"({study}/figures/", "(figures/"))
     for folder, pattern in (("tables", "*.csv"), ("figures", "*.png")):
         (target / folder).mkdir()
         for path in sorted((home / folder).glob(pattern)):
@@ -79,7 +82,7 @@ def about(study: str, records: Sequence[dict[str, Any]], *, command: str, took: 
 | data | {sources} |
 | seeds diverged | {diverged} |
 
-`scorecard.md` (or `.html`) and `claims.csv` are the verdicts, `tables/` what they were computed
+`scorecard.md` and `claims.csv` are the verdicts, `tables/` what they were computed
 from, `figures/` the pictures, `runs/` the specification, code fingerprint and checkpoint hashes of
 every run. `python -m forgetting train --spec RUN.JSON --data DATA.json --out FOLDER` repeats a run.
 """
