@@ -23,9 +23,9 @@ import torch
 HIDDEN, BATCH, LEARNING_RATE, TASKS = 400, 64, 0.01, 5
 
 
-def ours(data_dir: Path) -> tuple[float, float]:
-    """Return (samples per second, final accuracy over tasks) of this package."""
-    from forgetting import sources
+def ours(data_dir: Path) -> float:
+    """Return the samples per second of this package."""
+    from forgetting import datasets, sources
     from forgetting.architectures import mlp
     from forgetting.benchmarks import split
     from forgetting.randomness import torch_generator
@@ -33,7 +33,10 @@ def ours(data_dir: Path) -> tuple[float, float]:
     from forgetting.training import Settings, Training
 
     cpu, float32 = torch.device("cpu"), torch.float32
-    mnist = _loaded.get("ours") or sources.load(sources.resolve("mnist", data_dir), data_dir)
+    # Neither side evaluates: ours always does, so it gets next to nothing to evaluate.
+    mnist = _loaded.get("ours") or datasets.first_per_class(
+        sources.load(sources.resolve("mnist", data_dir), data_dir), train=None, test=1
+    )
     _loaded["ours"] = mnist
     benchmark = split.build(
         [mnist],
@@ -61,11 +64,11 @@ def ours(data_dir: Path) -> tuple[float, float]:
     samples = sum(benchmark.train_indices([task]).shape[1] for task in range(1, TASKS + 1))
     started = time.perf_counter()
     training.run()
-    return samples / (time.perf_counter() - started), training.accuracy[-1][4]
+    return samples / (time.perf_counter() - started)
 
 
-def avalanche(data_dir: Path) -> tuple[float, float]:
-    """Return (samples per second, 0) of Avalanche's ``Naive`` in its default form."""
+def avalanche(data_dir: Path) -> float:
+    """Return the samples per second of Avalanche's ``Naive`` in its default form."""
     import torch.nn as nn
     from avalanche.benchmarks.classic import SplitMNIST
     from avalanche.training.supervised import Naive
@@ -95,7 +98,7 @@ def avalanche(data_dir: Path) -> tuple[float, float]:
     started = time.perf_counter()
     for experience in benchmark.train_stream:
         strategy.train(experience)
-    return samples / (time.perf_counter() - started), 0.0
+    return samples / (time.perf_counter() - started)
 
 
 _loaded: dict = {}
@@ -111,7 +114,7 @@ def main() -> None:
     rates: dict[str, list[float]] = {"forgetting": [], "avalanche": []}
     for repeat in range(arguments.repeats + 1):
         for name, run in (("forgetting", ours), ("avalanche", avalanche)):
-            rate, _ = run(arguments.data_dir)
+            rate = run(arguments.data_dir)
             if repeat:  # the first round warms up
                 rates[name].append(rate)
     medians = {name: statistics.median(values) for name, values in rates.items()}

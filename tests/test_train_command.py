@@ -180,9 +180,9 @@ def test_one_diverged_seed_leaves_the_others_alone(tmp_path, data):
     pack = toy.training(STRATEGIES["sgd"], (0, 1))
     pack.ensemble.params["stages.head.weight"].data[0, 0, 0] = torch.nan
     pack.run()
-    assert list(pack.diverged) == [0]
+    assert list(pack.record.diverged) == [0]
     alone = toy.trained(STRATEGIES["sgd"], (1,))
-    assert [row for row in pack.accuracy if row[0] == 1] == alone.accuracy
+    assert [row for row in pack.record.accuracy if row[0] == 1] == alone.record.accuracy
 
 
 def test_repeating_a_run_by_hand(tmp_path, data):

@@ -78,7 +78,7 @@ def test_it_is_the_plain_loop(architecture, scenario, optimizer):
             torch.testing.assert_close(
                 run.kept[f"task-{task}"][name][0], tensor, rtol=1e-9, atol=1e-9
             )
-    recorded = [row[5] for row in run.history if row[4] == "loss"]
+    recorded = [row[5] for row in run.record.history if row[4] == "loss"]
     assert np.mean(recorded) == pytest.approx(np.mean(losses), rel=1e-9)  # five steps, five chunks
 
 
@@ -86,8 +86,8 @@ def test_accuracies_are_those_of_the_checkpoints():
     run = toy.trained(SGD, scenario="class_incremental")
     data, (tasks,) = toy.dataset(), run.benchmark.sequences
     labels = np.concatenate([data.train_labels, data.test_labels])
-    assert len(run.accuracy) == 4 * 3 * 2
-    for _, after, number, metric, value in run.accuracy:
+    assert len(run.record.accuracy) == 4 * 3 * 2
+    for _, after, number, metric, value in run.record.accuracy:
         (network,) = toy.networks(run.benchmark, [0])
         network.load_state_dict({n: t[0] for n, t in run.kept[f"task-{after}"].items()})
         task = tasks[number - 1]
@@ -112,7 +112,7 @@ def test_accuracies_are_those_of_the_checkpoints():
 def test_evaluation_can_be_bounded(evaluate, expected):
     run = toy.trained(SGD, evaluate=evaluate, epochs=1)
     found = {}
-    for _, after, task, metric, _ in run.accuracy:
+    for _, after, task, metric, _ in run.record.accuracy:
         if metric == "task_masked":
             found.setdefault(after, []).append(task)
     assert found == expected
@@ -137,10 +137,10 @@ def test_checkpoints_within_a_task():
 
 def test_history_covers_the_run():
     run = toy.trained(SGD, epochs=3, batch_size=4)  # 13 steps an epoch: chunks of two
-    steps = [row[3] for row in run.history if (row[1], row[2], row[4]) == (2, 3, "loss")]
+    steps = [row[3] for row in run.record.history if (row[1], row[2], row[4]) == (2, 3, "loss")]
     assert steps == [2, 4, 6, 8, 10, 12, 13]
-    assert {row[4] for row in run.history} == {"loss", "accuracy"}
-    assert all(0 <= row[5] <= 1 for row in run.history if row[4] == "accuracy")
+    assert {row[4] for row in run.record.history} == {"loss", "accuracy"}
+    assert all(0 <= row[5] <= 1 for row in run.record.history if row[4] == "accuracy")
 
 
 def test_strategies_share_initialisation_and_data_order():
@@ -157,7 +157,7 @@ def test_joint_trains_from_the_initial_weights_on_all_tasks_so_far():
         (1, (1,), True), (2, (1, 2), True), (3, (1, 2, 3), True),
     ]  # fmt: skip
     once = toy.trained([{"component": "joint", "settings": {"when": "once"}}], epochs=2)
-    assert {row[1] for row in once.accuracy} == {0, 3}
+    assert {row[1] for row in once.record.accuracy} == {0, 3}
     for name, tensor in once.kept["task-3"].items():
         assert torch.equal(tensor, run.kept["task-3"][name])
 
@@ -176,4 +176,4 @@ def test_parts_compose():
         [{"component": "lwf", "settings": {"alpha": 0.0}},
          {"component": "experience_replay", "settings": {"buffer": 0}}]
     )  # fmt: skip
-    assert neutral.accuracy == toy.trained(SGD).accuracy
+    assert neutral.record.accuracy == toy.trained(SGD).record.accuracy

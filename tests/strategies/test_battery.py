@@ -44,8 +44,8 @@ def assert_equal(one, other):
     for name, tensors in one.kept.items():
         for key, tensor in tensors.items():
             assert torch.equal(tensor, other.kept[name][key]), (name, key)
-    assert one.accuracy == other.accuracy
-    assert one.history == other.history
+    assert one.record.accuracy == other.record.accuracy
+    assert one.record.history == other.record.history
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -98,7 +98,7 @@ def test_a_pack_equals_its_seeds_alone(name, architecture, scenario):
     pack = toy.trained(entry(name), seeds, **settings)
     for position, seed in enumerate(seeds):
         alone = toy.trained(entry(name), (seed,), **settings)
-        assert [row for row in pack.accuracy if row[0] == seed] == alone.accuracy
+        assert [row for row in pack.record.accuracy if row[0] == seed] == alone.record.accuracy
         for moment, tensors in alone.kept.items():
             for key, tensor in tensors.items():
                 torch.testing.assert_close(

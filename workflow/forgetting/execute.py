@@ -8,21 +8,17 @@ last and whole: checkpoints, tables, and then ``run.json``, which carries their 
 import hashlib
 import json
 import os
-import platform
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy
-import pyarrow
 import pyarrow.parquet
 import torch
 
-from forgetting import building, checkpoints, resume
+from forgetting import building, checkpoints, publishing, resume
 from forgetting.devices import describe
 from forgetting.ensemble import Tensors
 from forgetting.errors import UserError
@@ -74,7 +70,7 @@ def execute(job: Job, *, report: Callable[[str], None], code_now: Callable[[], s
         for stale in store.iterdir():
             if stale.is_dir() and stale != state:
                 shutil.rmtree(stale)
-        if _finished(job.folder, state):
+        if publishing.intact(job.folder, state / "run.json"):
             report("finished before: published again")
         else:
             _train(job, described, parent, state, signals, report=report, code_now=code_now)
@@ -127,12 +123,12 @@ def _train(
         facts.append(_train_group(job, training, home, signals, (number, len(groups)), report))
     if parent is not None:
         facts.insert(0, _inherited(spec, parent))
-    hashes, moments = _publish_checkpoints(job.folder, state, groups, seeds)
+    hashes, moments = publishing.join_checkpoints(job.folder, state, groups, seeds)
     diverged = {int(seed): at for fact in facts for seed, at in fact["diverged"].items()}
     rows = sorted((row for fact in facts for row in fact["accuracy"]), key=lambda row: row[:4])
-    _write_table(state / "accuracy.parquet", ACCURACY, rows)
+    publishing.write_table(state / "accuracy.parquet", ACCURACY, rows)
     history = sorted((r for f in facts for r in f["history"]), key=lambda row: row[:5])
-    _write_table(state / "history.parquet", HISTORY, history)
+    publishing.write_table(state / "history.parquet", HISTORY, history)
     now = code_now()
     if now != job.code:
         raise UserError(
@@ -163,8 +159,8 @@ def _train(
             "checkpoint_tasks": moments,
             "device": describe(job.device),
             "threads": torch.get_num_threads(),
-            "versions": versions(),
-            "commit": commit(),
+            "versions": publishing.versions(),
+            "commit": publishing.commit(),
             "wall_seconds": round(sum(fact["elapsed"] for fact in facts), 3),
         },
     )
@@ -196,9 +192,9 @@ def _train_group(
 
     def progress() -> None:
         share = (place[0] + training.progress) / place[1]
-        last = training.accuracy[-1][1] if training.accuracy else 0
+        last = training.record.accuracy[-1][1] if training.record.accuracy else 0
         metric = job.spec["benchmark"].get("metric", "task_masked")
-        latest = [row[4] for row in training.accuracy if row[1] == last and row[3] == metric]
+        latest = [row[4] for row in training.record.accuracy if row[1] == last and row[3] == metric]
         resume.write_json(
             home.parent.parent / "progress.json",
             {
@@ -220,48 +216,17 @@ def _train_group(
         report=progress,
     )
     training.run(saver)
-    for seed, (task, step) in training.diverged.items():
+    for seed, (task, step) in training.record.diverged.items():
         report(f"seed {seed} diverged in task {task} at step {step}")
     facts = {
-        "accuracy": training.accuracy,
-        "history": training.history,
-        "diverged": {str(seed): list(at) for seed, at in training.diverged.items()},
+        "accuracy": training.record.accuracy,
+        "history": training.record.history,
+        "diverged": {str(seed): list(at) for seed, at in training.record.diverged.items()},
         "elapsed": elapsed(),
     }
     resume.save(home / "facts.pt", facts)
     (home / "rolling.pt").unlink(missing_ok=True)
     return facts
-
-
-def _publish_checkpoints(
-    folder: Path, state: Path, groups: list[list[int]], seeds: list[int]
-) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
-    """Join the groups' checkpoints under ``checkpoints/``; return checksums and moments."""
-    homes = [state / f"group-{number}" for number in range(len(groups))]
-    names = sorted({path.stem for home in homes for path in home.glob("*.safetensors")})
-    target = folder / "checkpoints"
-    target.mkdir(exist_ok=True)
-    hashes, moments = {}, {}
-    for name in names:
-        parts = [home / f"{name}.safetensors" for home in homes]
-        path = target / f"{name}.safetensors"
-        present = [part if part.exists() else None for part in parts]
-        checkpoints.merge(present, [[seeds[p] for p in group] for group in groups], path)
-        hashes[name] = checkpoints.checksum(path)
-        _, task, *epoch = name.split("-")
-        moments[name] = {"task": int(task), "epoch": int(epoch[1]) if epoch else 0}
-    for stale in target.iterdir():
-        if stale.stem not in hashes:
-            stale.unlink()
-    return hashes, moments
-
-
-def _finished(folder: Path, state: Path) -> bool:
-    if not (state / "run.json").exists():
-        return False
-    hashes = json.loads((state / "run.json").read_text())["checkpoints"]
-    paths = {name: folder / "checkpoints" / f"{name}.safetensors" for name in hashes}
-    return all(paths[n].exists() and checkpoints.checksum(paths[n]) == hashes[n] for n in hashes)
 
 
 def _parent(job: Job) -> tuple[dict[str, Any], Path] | None:
@@ -321,41 +286,3 @@ def _key(
         "vectorise": job.vectorise,
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _write_table(path: Path, columns: Sequence[str], rows: list[list[Any]]) -> None:
-    text = {"metric", "statistic"}
-    types = {c: pyarrow.string() if c in text else pyarrow.int64() for c in columns}
-    types["value"] = pyarrow.float64()
-    table = pyarrow.table(
-        {
-            column: pyarrow.array([row[position] for row in rows], types[column])
-            for position, column in enumerate(columns)
-        }
-    )
-    with atomic(path) as temporary:
-        pyarrow.parquet.write_table(table, temporary)
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that a number may depend on."""
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-    }
-
-
-def commit() -> str | None:
-    """Return the code's git commit, marked when files differ from it, or None outside git."""
-    here = Path(__file__).parent
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(here), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".")
-        return git("rev-parse", "HEAD") + ("-changed" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None

@@ -24,6 +24,7 @@ from torch.utils._pytree import tree_map
 from forgetting.ensemble import Ensemble, Net, Tensors
 from forgetting.evaluation import accuracies
 from forgetting.randomness import numpy_generator
+from forgetting.recording import TOTAL, Record
 from forgetting.settings import Settings as Base
 from forgetting.stages import Stages
 from forgetting.strategy import Context, Memory, Phase, Strategy
@@ -66,11 +67,7 @@ class Settings(Base):
 
 
 class Training:
-    """A training of one ensemble, from its first step to its last.
-
-    ``accuracy`` holds rows (seed, after_task, task, metric, value), ``history`` rows (seed, task,
-    epoch, step, statistic, value), ``diverged`` (task, step) by seed.
-    """
+    """A training of one ensemble, from its first step to its last; ``record`` has the facts."""
 
     def __init__(
         self,
@@ -114,12 +111,9 @@ class Training:
         self.memory: Memory = strategy.start(self.ensemble)
         self.plan_memory: Memory = strategy.start_plan(len(self.seeds))
         self._generators: dict[str, np.random.Generator] = {}
-        self.accuracy: list[list[Any]] = []
-        self.history: list[list[Any]] = []
-        self.diverged: dict[int, tuple[int, int]] = {}
+        self.record = Record(seeds)
         # Where the training stands: the phase, whether it has begun, the next epoch and step.
         self.phase, self.begun, self.epoch, self.step = -1, False, 0, 0
-        self._chunk: list[dict[str, Tensor]] = []
 
     # ---------------------------------------------------------------- the loop
 
@@ -142,7 +136,7 @@ class Training:
     @property
     def finished(self) -> bool:
         """Whether there is nothing left to train: all phases done, or every seed diverged."""
-        return self.phase >= len(self.phases) or len(self.diverged) == len(self.seeds)
+        return self.phase >= len(self.phases) or self.record.all_diverged
 
     @property
     def progress(self) -> float:
@@ -169,7 +163,7 @@ class Training:
         self.begun = True
 
     def _end(self, phase: Phase, context: Context) -> None:
-        self._note_divergence(~self._weights_finite(), phase.task, self._steps(phase))
+        self.record.note_divergence(~self._weights_finite(), phase.task, self._steps(phase))
         self.memory = self.strategy.around_task(
             "after_task", self.ensemble, self.memory, task=phase.task, context=context
         )
@@ -215,7 +209,7 @@ class Training:
             self._step(batch, new, context)
             self.step += 1
             if self.step % chunk == 0 or self.step == steps:
-                self._close_chunk(phase)
+                self.record.close_chunk(task=phase.task, epoch=self.epoch + 1, step=self.step)
                 if self.finished:
                     return
         self.epoch, self.step = self.epoch + 1, 0
@@ -257,8 +251,8 @@ class Training:
             )
             terms = {"loss": functional.cross_entropy(competing, batch.targets)}
             terms |= strategy.loss(net, batch, logits, memory, context)
-            hits = competing[:new].detach().argmax(dim=-1) == batch.targets[:new]
-            return terms, hits.float().mean()
+            hits = competing.detach()[:new].argmax(dim=-1) == batch.targets[:new]
+            return terms, hits.sum() / new
 
         terms, accuracy = ensemble.map(objective, batch, self.memory, context)
         total = sum(terms.values())
@@ -276,8 +270,8 @@ class Training:
                     gradients={n: p.grad for n, p in ensemble.params.items() if p.grad is not None},
                     slots={n: self._slots(p) for n, p in ensemble.params.items()},
                 )
-        facts = {**terms, "total": total, "accuracy": accuracy}
-        self._chunk.append({name: ensemble.spread(fact.detach()) for name, fact in facts.items()})
+        facts = {**terms, TOTAL: total, "accuracy": accuracy}
+        self.record.add_step({name: ensemble.spread(f.detach()) for name, f in facts.items()})
 
     def _slots(self, parameter: Tensor) -> dict[str, Tensor]:
         state = self.optimizer.state.get(parameter, {})
@@ -305,29 +299,6 @@ class Training:
 
     # ---------------------------------------------------------------- facts
 
-    def _close_chunk(self, phase: Phase) -> None:
-        """Write the chunk's means to the history and look for losses that are not finite."""
-        stacked = {name: torch.stack([f[name] for f in self._chunk]) for name in self._chunk[0]}
-        means = {name: values.mean(dim=0).tolist() for name, values in stacked.items()}
-        self.history += [
-            [seed, phase.task, self.epoch + 1, self.step, name, values[position]]
-            for position, seed in enumerate(self.seeds)
-            if seed not in self.diverged
-            for name, values in means.items()
-            if name != "total"
-        ]
-        broken = ~stacked["total"].isfinite()
-        first = self.step - len(self._chunk) + 1 + broken.int().argmax(dim=0)
-        self._chunk = []
-        self._note_divergence(broken.any(dim=0), phase.task, first)
-
-    def _note_divergence(self, broken: Tensor, task: int, step: Tensor | int) -> None:
-        """Record the first (task, step in the epoch, from 1) at which a seed was not finite."""
-        for position, seed in enumerate(self.seeds):
-            if broken[position] and seed not in self.diverged:
-                at = int(step[position]) if isinstance(step, Tensor) else step
-                self.diverged[seed] = (task, at)
-
     def _weights_finite(self) -> Tensor:
         floats = [t for t in self.ensemble.state().values() if t.is_floating_point()]
         return torch.stack([t.flatten(1).isfinite().all(dim=1) for t in floats]).all(dim=0)
@@ -339,12 +310,7 @@ class Training:
             "seen": everything if after == 0 else everything[:after],
             "current": everything[max(after - 1, 0) : max(after, 1)],
         }[self.settings.evaluate]
-        self.accuracy += [
-            [seed, after, task, metric, values[position]]
-            for task, metric, values in accuracies(self.ensemble, self.benchmark, after, tasks)
-            for position, seed in enumerate(self.seeds)
-            if seed not in self.diverged
-        ]
+        self.record.add_accuracies(after, accuracies(self.ensemble, self.benchmark, after, tasks))
 
     def _checkpoint(self, task: int, epoch: int, *, within: bool = False) -> None:
         scheduled = self.settings.checkpoints
@@ -371,10 +337,7 @@ class Training:
                 key: json.dumps(g.bit_generator.state) for key, g in self._generators.items()
             },
             "position": [self.phase, int(self.begun), self.epoch, self.step],
-            "chunk": self._chunk,
-            "accuracy": self.accuracy,
-            "history": self.history,
-            "diverged": {str(seed): list(at) for seed, at in self.diverged.items()},
+            "record": self.record.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -389,6 +352,4 @@ class Training:
             self._generators[key].bit_generator.state = json.loads(text)
         self.phase, begun, self.epoch, self.step = state["position"]
         self.begun = bool(begun)
-        self._chunk = tree_map(lambda tensor: tensor.to(device), state["chunk"])
-        self.accuracy, self.history = state["accuracy"], state["history"]
-        self.diverged = {int(seed): tuple(at) for seed, at in state["diverged"].items()}
+        self.record.restore(state["record"], device)

@@ -1,7 +1,7 @@
 """Copy what a study's run says into a folder to be kept: docs/reference/STUDY-PRESET.
 
-Scorecard (Markdown), claims, tables, figures (PNG) and every run.json are copied; README.md is written with
-the commit, the versions, the hardware and the time that the run took.
+Scorecard (Markdown), claims, tables, figures (PNG) and every run.json are copied; README.md is
+written with the commit, the versions, the hardware and the time that the run took.
 """
 
 import argparse
