@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -237,13 +238,9 @@ def test_the_strategy_does_what_it_says(clone: Clone) -> None:
     assert "pull" not in set(plain["statistic"])
     moved = {}
     for strategy in ("sgd", "pull_to_start"):
-        weights = [
-            load_file(folder / strategy / f"seeds0-2/checkpoints/task-{task}.safetensors")
-            for task in (0, 2)
-        ]
-        moved[strategy] = sum(
-            float((weights[1][n] - w).square().sum()) for n, w in weights[0].items()
-        )
+        checkpoints = folder / strategy / "seeds0-2/checkpoints"
+        first, last = (load_file(checkpoints / f"task-{task}.safetensors") for task in (0, 2))
+        moved[strategy] = sum(float(((last[name] - first[name]) ** 2).sum()) for name in first)
     assert 0 < moved["pull_to_start"] < moved["sgd"]
 
 
@@ -286,6 +283,24 @@ def test_one_word_in_a_study_trains_one_run(clone: Clone) -> None:
 def test_what_is_made_stays_made(clone: Clone) -> None:
     shown = clone.snakemake("-n", "blobs", f"quick/{WORD}/run.json")
     assert "Nothing to be done" in shown
+
+
+@pytest.mark.slow
+def test_a_run_is_trained_again_only_when_deleted_and_forced(clone: Clone) -> None:
+    (deleted,) = (Path(arguments[-1]) for arguments in words("rm"))
+    (forced,) = (arguments[-1] for arguments in words("snakemake") if "--forcerun" in arguments)
+    assert f"results/{forced}" == str(deleted / "run.json")
+    mine = f"quick/{RUNS}/sgd/seeds0-2"
+    log = clone.root / f"results/{mine.replace('runs', 'logs/train', 1)}.log"
+    once = (clone.root / "results" / mine / "accuracy.parquet").read_bytes()
+    shutil.rmtree(clone.root / "results" / mine)
+    assert "Nothing to be done" in clone.snakemake("-n", "blobs")
+    log.write_text("")
+    clone.snakemake(f"{mine}/run.json", "--forcerun", f"{mine}/run.json")
+    assert "published again" not in log.read_text()
+    assert (clone.root / "results" / mine / "accuracy.parquet").read_bytes() == once
+    clone.snakemake(f"{mine}/run.json", "--forcerun", f"{mine}/run.json")
+    assert "published again" in log.read_text()
 
 
 @pytest.mark.slow
