@@ -41,8 +41,8 @@ def read(path: Path, *, expected: str | None = None) -> tuple[dict[str, Tensor],
             return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"{path}: not a checkpoint that can be read ({error}); delete "
-            f"{path.parent.parent} and start the workflow again, which trains the run anew"
+            f"{path}: not a checkpoint that can be read ({error}); delete {path.parent.parent} and "
+            f"train the run again: snakemake --cores 1 --forcerun {path.parent.parent}/run.json"
         ) from None
 
 

@@ -9,6 +9,7 @@ Shapes: S seeds of a pack, T tasks, K outputs, B samples of a batch.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -82,7 +83,18 @@ class Pool:
 
     def inputs(self, indices: Tensor) -> Tensor:
         """Return the normalised images at ``indices``, (..., C, H, W)."""
-        return self.images[indices].to(self.mean.dtype).div_(255).sub_(self.mean).div_(self.std)
+        # index_select copies whole images; indexing with a tensor goes pixel by pixel.
+        chosen = self.images.index_select(0, indices.flatten()).to(self.mean.dtype)
+        normalised = chosen.sub_(self._shift).mul_(self._scale)
+        return normalised.view(*indices.shape, *self.images.shape[1:])
+
+    @cached_property
+    def _shift(self) -> Tensor:
+        return 255 * self.mean
+
+    @cached_property
+    def _scale(self) -> Tensor:
+        return 1 / (255 * self.std)
 
 
 @dataclass(frozen=True)

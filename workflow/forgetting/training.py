@@ -256,7 +256,8 @@ class Training:
 
         terms, accuracy = ensemble.map(objective, batch, self.memory, context)
         total = sum(terms.values())
-        optimizer.zero_grad(set_to_none=True)
+        for parameter in ensemble.params.values():
+            parameter.grad = None
         total.sum().backward()
         follow = strategy.has("after_step")
         before = {n: p.detach().clone() for n, p in ensemble.params.items()} if follow else {}

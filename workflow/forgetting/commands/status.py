@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from forgetting.errors import UserError
 from forgetting.pipeline import Pipeline
 from forgetting.progress import Progress, of_run
 
@@ -31,7 +32,11 @@ def run(arguments: argparse.Namespace) -> None:
     written = yaml.safe_load((arguments.root / "config.yaml").read_text()) or {}
     pipeline = Pipeline.load(arguments.root, {**written, **given})
     for study in pipeline.chosen:
-        plan = pipeline.plan(study)
+        try:
+            plan = pipeline.plan(study)
+        except UserError as error:  # its data are missing; the other studies have theirs
+            print(f"{study} ({pipeline.preset}): {error}")
+            continue
         runs = pipeline.results / pipeline.preset / study / "runs"
         found = {path: of_run(runs / path) for path in plan.selected}
         width = max(map(len, found), default=0)
