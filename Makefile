@@ -16,7 +16,7 @@ figures: .venv/installed
 	$(BIN)/snakemake --workflow-profile workflow/profiles/local $(ARGS)
 
 test: .venv/installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 lint: .venv/installed-test
 	$(BIN)/ruff check workflow tests

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from forgetting.stages import Stages, construct, initialise, stage_of, weight_matrices
+from forgetting.stages import Stages, construct, initialise, stage_of
+from forgetting.weights import weight_matrices
 
 
 def test_the_head_comes_last() -> None:

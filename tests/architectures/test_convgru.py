@@ -9,7 +9,8 @@ from torch.nn import functional
 
 from forgetting.architectures import bi_convgru, convgru
 from forgetting.errors import UserError
-from forgetting.stages import Stages, weight_matrices
+from forgetting.stages import Stages
+from forgetting.weights import weight_matrices
 
 
 def images(n: int = 3, rows: int = 8) -> Tensor:

@@ -3,7 +3,7 @@ import torch
 from pydantic import ValidationError
 
 from forgetting.architectures import mlp
-from forgetting.stages import weight_matrices
+from forgetting.weights import weight_matrices
 
 
 def test_the_default_is_two_layers_of_400() -> None:

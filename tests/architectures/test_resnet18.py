@@ -4,7 +4,7 @@ from torch import nn
 from torchvision.models import resnet18 as torchvision_resnet18
 
 from forgetting.architectures import resnet18
-from forgetting.stages import weight_matrices
+from forgetting.weights import weight_matrices
 
 
 def build(width: int, outputs: int = 100, shape: tuple[int, int, int] = (3, 32, 32)) -> nn.Module:
