@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 from torch.nn import functional
 
-from forgetting.stages import Stages, stage_of, weight_matrices
+from forgetting.stages import Stages, stage_of
+from forgetting.weights import weight_matrices
 
 CASES = {
     "mlp": ("mlp", {"hidden": [12, 9]}, ["hidden1", "hidden2", "head"]),
