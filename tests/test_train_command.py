@@ -89,7 +89,7 @@ def facts(out: Path) -> tuple:
 )
 def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, data, strategy, architecture, seeds):
     keywords = {"strategy": strategy, "architecture": architecture, "seeds": seeds, "momentum": 0.9}
-    keywords["epochs"] = 6 if architecture == "resnet18" else 40
+    keywords["epochs"] = 3 if architecture == "resnet18" else 25
     assert run(data, tmp_path / "whole", **keywords).returncode == 0
     out = tmp_path / "killed"
     kills = 0
@@ -103,7 +103,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, data, strategy, archi
             time.sleep(0.01)
             assert time.monotonic() - started < 60
         try:
-            process.wait(timeout=0.1 + 0.4 * attempt)
+            process.wait(timeout=0.1 + 0.6 * attempt)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
