@@ -32,7 +32,16 @@ class MeasureSpec:
     components: tuple[Component, ...]
     needs: tuple[str, ...]
     """Paths of runs."""
+    against: Mapping[str, str]
+    """Strategy of the run that each is compared with, by the measure's word for it."""
     resources: Resources
+
+    def compared(self, run: RunSpec) -> dict[str, str]:
+        """Return the paths of the runs that a run is compared with, by the measure's word."""
+        common = f"{run.benchmark}/{run.architecture}"
+        return {
+            role: f"{common}/{name}/seeds{run.pack}" for role, name in self.against.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -79,14 +88,24 @@ def measure_spec(
     chosen = list(groups) if measure.entry.runs == "all" else measure.entry.runs
     for position, name in enumerate(chosen):
         document.choose((*measure.key, "runs", position), name, groups, what="a group of runs")
-    paths = dict.fromkeys(path for name in chosen for path in groups[name])
-    return MeasureSpec(
+    measured = {path: run for name in chosen for path, run in groups[name].items()}
+    spec = MeasureSpec(
         component=measure.component,
         settings=canonical(measure.settings),
         components=(("measures", measure.component),),
-        needs=tuple(paths),
+        needs=tuple(measured),
+        against=measure.entry.against,
         resources=resources,
     )
+    runs = {path for members in groups.values() for path in members}
+    for run in measured.values():
+        for role, path in spec.compared(run).items():
+            if path not in runs:
+                raise document.error(
+                    (*measure.key, "against", role),
+                    f"{run.path} is compared with {path}, which is in no group of runs",
+                )
+    return spec
 
 
 def table_sources(

@@ -15,7 +15,7 @@ from forgetting.errors import UserError
 from forgetting.results import atomic
 
 
-def write(path: Path, tensors: Tensors, *, seeds: Sequence[int], task: int, epoch: int) -> None:
+def write(path: Path, tensors: Tensors, *, seeds: Sequence[int], task: int, epoch: float) -> None:
     """Write tensors (S, ...) of the seeds, whole or not at all."""
     about = {"seeds": list(seeds), "task": task, "epoch": epoch}
     whole = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}

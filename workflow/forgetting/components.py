@@ -79,6 +79,18 @@ def settings_class(kind: str, name: str) -> type[Settings]:
     return class_of(PACKAGE / kind / f"{find(kind, name)}.py", "Settings")
 
 
+def constant(kind: str, name: str, constant: str) -> object:
+    """Return a literal that a component's module assigns, without importing it; None if absent.
+
+    Raises:
+        UserError: There is no such component.
+    """
+    for node in _tree(PACKAGE / kind / f"{find(kind, name)}.py").body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == constant:
+            return ast.literal_eval(node.value)
+    return None
+
+
 def figures(study: str) -> dict[str, type[Settings]]:
     """Return the figures of a study, by function name, with their settings classes.
 

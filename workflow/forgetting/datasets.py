@@ -47,6 +47,15 @@ class Dataset:
     source: dict[str, Any] = field(default_factory=dict)
     """Where it comes from: name, component, settings, checksum and size of the source."""
 
+    def class_names(self, labels: str) -> tuple[str, ...]:
+        """Return the names of the ``fine`` or ``coarse`` classes, their numbers where unnamed."""
+        fine = labels == "fine"
+        numbers = self.train_labels if fine else self.train_coarse_labels
+        named = self.label_names if fine else self.coarse_label_names
+        if numbers is None:
+            return ()
+        return tuple(named or map(str, range(int(numbers.max()) + 1)))
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays by name, the absent ones left out."""
         named = {name: getattr(self, name) for name in ARRAYS + OPTIONAL}

@@ -8,18 +8,27 @@ seed as if it were alone.
 """
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
 from torch.utils._pytree import tree_map
 
-from forgetting.stages import Stages
+from forgetting.stages import Stages, stage_of
 
 Tensors = Mapping[str, Tensor]
+
+
+class Frozen(NamedTuple):
+    """Stages that do not move during a phase."""
+
+    stages: tuple[str, ...] = ()
+    """Stages whose parameters stay as they are."""
+    statistics: bool = True
+    """Whether their batch norm runs on its stored statistics, which then stay as well."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,23 @@ class Ensemble:
         trees = (self.params, self.buffers, *trees)
         axes = tree_map(lambda leaf: 0 if isinstance(leaf, Tensor) else None, trees)
         return torch.vmap(of_one, in_dims=axes, randomness="error")(*trees)
+
+    @property
+    def trainable_stages(self) -> list[str]:
+        """The names of the stages that have parameters, input first."""
+        stages = self._training.stages.items()
+        return [name for name, stage in stages if any(True for _ in stage.parameters())]
+
+    def freeze(self, frozen: Iterable[Frozen]) -> None:
+        """Hold stages fixed until the next call; everything else trains."""
+        held, still = set[str](), set[str]()
+        for part in frozen:
+            held.update(part.stages)
+            still.update(part.stages if part.statistics else ())
+        for name, parameter in self.params.items():
+            parameter.requires_grad_(stage_of(name) not in held)
+        for name, stage in self._training.stages.items():
+            stage.train(name not in still)
 
     @torch.no_grad()
     def predict(self, inputs: Tensor) -> Tensor:

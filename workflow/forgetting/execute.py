@@ -24,6 +24,7 @@ from forgetting.ensemble import Tensors
 from forgetting.errors import UserError
 from forgetting.results import atomic
 from forgetting.strategy import Strategy
+from forgetting.tasks import ImageBenchmark
 from forgetting.training import Settings, Training
 
 ACCURACY = ("seed", "after_task", "task", "metric", "value")
@@ -93,6 +94,7 @@ def _train(
     spec, seeds = job.spec, list(job.spec["seeds"])
     settings = Settings(**spec["training"])
     everyone = building.benchmark(spec, job.sidecars, seeds=seeds, device=job.device)
+    _check_parent(job, parent, everyone)
     together = building.vectorises(spec) if job.vectorise is None else job.vectorise
     if together and len(seeds) > 1 and everyone.rectangular():
         groups = [list(range(len(seeds)))]
@@ -105,7 +107,7 @@ def _train(
         benchmark = everyone if len(groups) == 1 else everyone.alone(positions[0])
 
         def keep(
-            name: str, task: int, epoch: int, tensors: Tensors, home: Path = home, own: Any = own
+            name: str, task: int, epoch: float, tensors: Tensors, home: Path = home, own: Any = own
         ) -> None:
             path = home / f"{name}.safetensors"
             checkpoints.write(path, tensors, seeds=own, task=task, epoch=epoch)
@@ -252,6 +254,24 @@ def _start(
     return task, {name: tensor[positions] for name, tensor in tensors.items()}
 
 
+def _check_parent(
+    job: Job, parent: tuple[dict[str, Any], Path] | None, mine: ImageBenchmark
+) -> None:
+    """Refuse a parent of another benchmark whose tasks up to the start are not this run's."""
+    if parent is None or parent[0]["spec"]["benchmark"] == job.spec["benchmark"]:
+        return
+    seeds, first = job.spec["seeds"], job.spec["strategy"]["starts_from"]["task"]
+    theirs = building.benchmark(parent[0]["spec"], job.sidecars, seeds=seeds, device=job.device)
+    if theirs.outputs != mine.outputs or not all(
+        mine.same_task(theirs, task) for task in range(1, first + 1)
+    ):
+        names = [spec["benchmark"]["name"] for spec in (job.spec, parent[0]["spec"])]
+        raise UserError(
+            f"strategies.{job.spec['strategy']['name']}.starts_from: {names[0]} cannot continue "
+            f"{names[1]}, whose tasks up to {first} or number of outputs are others"
+        )
+
+
 def _inherited(spec: dict[str, Any], parent: tuple[dict[str, Any], Path]) -> dict[str, Any]:
     """Return the parent's rows from before the start, which are this run's too.
 
@@ -261,9 +281,13 @@ def _inherited(spec: dict[str, Any], parent: tuple[dict[str, Any], Path]) -> dic
     folder = parent[1].parent
     accuracy = pyarrow.parquet.read_table(folder / "accuracy.parquet").to_pylist()
     history = pyarrow.parquet.read_table(folder / "history.parquet").to_pylist()
+    # A parent of another benchmark shares the tasks up to the start and no later ones.
+    same = parent[0]["spec"]["benchmark"] == spec["benchmark"]
     return {
         "accuracy": [
-            [row[name] for name in ACCURACY] for row in accuracy if row["after_task"] < task
+            [row[name] for name in ACCURACY]
+            for row in accuracy
+            if row["after_task"] < task and (same or row["task"] <= task)
         ],
         "history": [[row[name] for name in HISTORY] for row in history if row["task"] <= task],
         "diverged": {

@@ -96,6 +96,8 @@ def group(
         entry = benchmark.entry
         assert isinstance(entry, Benchmark)
         data = _data(benchmark, entry, document, find)
+        for strategy in strategies:
+            _check_start(strategy, document)
         for architecture, strategy, (pack, members) in itertools.product(
             architectures, strategies, packs.items()
         ):
@@ -120,7 +122,7 @@ def group(
                     *(("strategies", component) for component, _ in strategy.parts),
                 ),
                 resources=resources,
-                start=_start(strategy, f"{benchmark.name}/{architecture.name}", pack),
+                start=_start(strategy, benchmark.name, architecture.name, pack),
             )
             yield run, data
 
@@ -140,10 +142,25 @@ def _data(
     return data
 
 
-def _start(strategy: Resolved, common: str, pack: str) -> str | None:
+def _start(strategy: Resolved, benchmark: str, architecture: str, pack: str) -> str | None:
     assert isinstance(strategy.entry, Strategy)
     start = strategy.entry.starts_from
-    return None if start is None else f"{common}/{start.strategy}/seeds{pack}"
+    if start is None:
+        return None
+    return f"{start.benchmark or benchmark}/{architecture}/{start.strategy}/seeds{pack}"
+
+
+def _check_start(strategy: Resolved, document: Document) -> None:
+    assert isinstance(strategy.entry, Strategy)
+    if strategy.entry.starts_from is None:
+        return
+    for component, _ in strategy.parts:
+        if components.constant("strategies", component, "GATHERS_WHILE_TRAINING"):
+            raise document.error(
+                (*strategy.key, "starts_from"),
+                f"{component} gathers its memory while it trains, so it cannot continue another "
+                "run; leave starts_from out",
+            )
 
 
 def _named(entry: Resolved) -> dict[str, Any]:
@@ -154,7 +171,7 @@ def _strategy(entry: Resolved) -> dict[str, Any]:
     assert isinstance(entry.entry, Strategy)
     parts = [{"component": name, "settings": settings} for name, settings in entry.parts]
     start = entry.entry.starts_from
-    continued = {} if start is None else {"starts_from": start.model_dump()}
+    continued = {} if start is None else {"starts_from": start.model_dump(exclude_none=True)}
     return {"name": entry.name, "parts": parts, **continued}
 
 

@@ -4,7 +4,7 @@ Measuring reads; nothing here can change a run.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,8 +24,8 @@ class Checkpoint(NamedTuple):
 
     name: str
     task: int
-    epoch: int
-    """Epoch within the task; 0 for the end of a task."""
+    epoch: float
+    """Epochs trained within the task; 0 for the end of a task."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class RunView:
     folder: Path
     benchmark: ImageBenchmark
     device: torch.device
+    others: Mapping[str, "RunView"] = field(default_factory=dict)
+    """Runs that it is compared with, by role: of the same benchmark, architecture and seeds."""
     _loaded: dict[str, dict[str, Tensor]] = field(default_factory=dict, repr=False)
 
     @property
@@ -52,6 +54,19 @@ class RunView:
         found = [Checkpoint(name, at["task"], at["epoch"]) for name, at in moments.items()]
         # The end of a task (epoch 0) comes after the moments within it.
         return sorted(found, key=lambda c: (c.task, c.epoch or float("inf")))
+
+    def other(self, role: str) -> "RunView":
+        """Return the run that the measure compares with under a role.
+
+        Raises:
+            UserError: The study names no such run.
+        """
+        if role not in self.others:
+            raise UserError(
+                f"the measure compares with another run: name its strategy in the study, under "
+                f"the measure, as against: {{{role}: ...}} (or by hand: --against {role}=RUN.JSON)"
+            )
+        return self.others[role]
 
     def alive(self, seed: int, task: int) -> bool:
         """Whether the seed had finite weights after the task."""
@@ -76,27 +91,64 @@ class RunView:
         return network.eval().requires_grad_(False)
 
     def probe(
-        self, split: str, images: int, *, role: str = "probe"
+        self,
+        split: str,
+        images: int,
+        *,
+        role: str = "probe",
+        task: int | None = None,
+        seed_index: int = 0,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the fixed probe: inputs (n, C, H, W), targets (n,), pool indices (n,).
 
-        It is the same for every seed and every run on the data set: drawn from the images that
-        the benchmark's tasks use of the ``train`` or ``test`` split.
+        It is drawn from the images that the benchmark's tasks use of the ``train`` or ``test``
+        split, seen as the first task shows them; with ``task`` from the images of that task of
+        one seed, seen as that task shows them. It is the same for every run on the data set, and
+        for every seed whose tasks are the same.
         """
-        first = self.benchmark.sequences[0]
-        available = torch.cat([torch.from_numpy(getattr(task, split)) for task in first]).unique()
+        sequence = self.benchmark.sequences[seed_index]
+        tasks = sequence if task is None else [sequence[task - 1]]
+        available = torch.cat([torch.from_numpy(getattr(each, split)) for each in tasks]).unique()
         chosen = probes.choose(len(available), images, numpy_generator(role, split))
         indices = available[torch.as_tensor(chosen)].to(self.device)
-        inputs, targets = self.benchmark.fetch(indices[None], 1)
+        of_seed = self.benchmark if self.benchmark.seeds == 1 else self.benchmark.alone(seed_index)
+        inputs, targets = of_seed.fetch(indices[None], task or 1)
         return inputs[0], targets[0], indices
 
 
-def open_run(run_json: Path, data: Sequence[Path], device: torch.device) -> RunView:
-    """Open a finished run; ``data`` are the descriptions of its prepared data sets."""
-    try:
-        record = json.loads(run_json.read_text())
-    except (FileNotFoundError, ValueError) as error:
-        raise UserError(f"{run_json}: not a finished run ({error})") from None
+def open_run(
+    run_json: Path,
+    data: Sequence[Path],
+    device: torch.device,
+    *,
+    against: Mapping[str, Path] | None = None,
+) -> RunView:
+    """Open a finished run.
+
+    Args:
+        run_json: The run's run.json.
+        data: Descriptions of its prepared data sets.
+        device: Where its networks are put.
+        against: run.json of the runs that it is compared with, by role.
+
+    Raises:
+        UserError: A run is not finished, or is not of the same benchmark, network and seeds.
+    """
+    record = _record(run_json)
     spec = record["spec"]
     benchmark = building.benchmark(spec, data, seeds=spec["seeds"], device=device)
-    return RunView(spec, record, run_json.parent, benchmark, device)
+    others = {}
+    for role, path in (against or {}).items():
+        other = _record(path)
+        for part in ("benchmark", "architecture", "seeds"):
+            if other["spec"][part] != spec[part]:
+                raise UserError(f"{path}: its {part} is not that of {run_json}, so not compared")
+        others[role] = RunView(other["spec"], other, path.parent, benchmark, device)
+    return RunView(spec, record, run_json.parent, benchmark, device, others)
+
+
+def _record(run_json: Path) -> dict[str, Any]:
+    try:
+        return json.loads(run_json.read_text())
+    except (FileNotFoundError, ValueError) as error:
+        raise UserError(f"{run_json}: not a finished run ({error})") from None

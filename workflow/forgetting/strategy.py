@@ -9,6 +9,9 @@ Python branch on a tensor inside (branches on settings are fine).
     What is trained when; default: each task once, in order.
 ``start(net, settings) -> memory``
     The strategy's memory, a tree (dict) of tensors, before training.
+``frozen(settings, *, stages, task) -> ensemble.Frozen``
+    On the host, before a phase: what stays as it is during the phase. ``stages`` are the names of
+    the stages that have parameters, from the input to the head.
 ``before_task(net, memory, settings, *, task, context) -> memory``
     Before a phase. ``task`` is its number, ``context`` the tensors of ``Context``.
 ``start_plan(settings) -> memory`` and
@@ -20,8 +23,16 @@ Python branch on a tensor inside (branches on settings are fine).
 ``after_step(net, memory, settings, *, before, gradients, slots) -> memory``
     After the optimiser's step. ``net.params`` (and the optimiser's ``slots``, by parameter name
     and slot) may be changed in place; ``before`` and ``gradients`` map names to tensors.
+``visits(settings) -> Visits`` and
+``visit(net, memory, settings, *, batch, draws, context) -> memory``
+    After a phase's last step its training images, or as many as asked for, pass by once more in
+    batches, each with a number ``draws`` (B,), uniform in [0, 1), for what is left to chance.
 ``after_task(net, memory, settings, *, task, context) -> memory``
     After a phase.
+
+A run that continues another's checkpoint after task 1 calls ``visit`` and ``after_task`` for task 1
+on the weights it starts from. A strategy whose memory cannot be had from these weights and images
+says so in a module constant, ``GATHERS_WHILE_TRAINING = True``, and is refused there.
 
 Strategies compose: an entry with ``parts`` has the hooks of each part, each with its own memory;
 loss terms add up.
@@ -36,7 +47,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from forgetting.ensemble import Ensemble, Net
+from forgetting.ensemble import Ensemble, Frozen, Net
 from forgetting.errors import UserError
 from forgetting.tasks import Batch
 
@@ -62,6 +73,15 @@ class Phase:
     """The tasks whose training images are trained on, together."""
     fresh: bool = False
     """Whether the phase starts from the initial weights instead of the present ones."""
+
+
+class Visits(NamedTuple):
+    """How the training images pass by after a phase."""
+
+    images: int | None
+    """At most how many of each seed, drawn from the seed tree; None: all."""
+    batch: int
+    """How many at a time."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +133,35 @@ class Strategy:
         for _, part, function in planned:
             return function(tasks, part.settings)
         return [Phase(task, (task,)) for task in range(1, tasks + 1)]
+
+    def frozen(self, stages: Sequence[str], task: int) -> list[Frozen]:
+        """Return what every part holds fixed in a phase."""
+        return [
+            f(part.settings, stages=list(stages), task=task) for _, part, f in self._with("frozen")
+        ]
+
+    def visits(self) -> dict[str, Visits]:
+        """Return what the parts want to see of the training images after a phase, by part."""
+        return {key: f(part.settings) for key, part, f in self._with("visits")}
+
+    def visit(
+        self,
+        key: str,
+        ensemble: Ensemble,
+        memory: Memory,
+        *,
+        batch: Batch,
+        draws: Tensor,
+        context: Context,
+    ) -> Memory:
+        """Show a batch to the part ``key``; return the new memory of all."""
+        ((part, function),) = [(p, f) for name, p, f in self._with("visit") if name == key]
+
+        def of_one(net: Net, own: Any, batch: Batch, draws: Tensor, around: Context) -> Any:
+            return function(net, own, part.settings, batch=batch, draws=draws, context=around)
+
+        seen = ensemble.map(of_one, memory.get(key, {}), batch, draws, context)
+        return {**memory, key: seen}
 
     def start(self, ensemble: Ensemble) -> Memory:
         """Return the memory of every part, keyed by part."""

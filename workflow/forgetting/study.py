@@ -60,6 +60,8 @@ class Start(Settings):
 
     strategy: str
     """Entry whose run, with the same seeds, is continued."""
+    benchmark: str | None = None
+    """Entry of the benchmark it ran on, where it is another with the same first tasks."""
     task: Annotated[int, Field(ge=1)]
     """Task after which it is continued."""
 
@@ -108,6 +110,9 @@ class Measure(Entry):
 
     runs: Literal["all"] | list[str] = "all"
     """Groups of runs it is taken of."""
+    against: dict[str, str] = {}
+    """Runs that each is compared with: the measure's word for it -> entry of its strategy, with the
+    same benchmark, architecture and seeds."""
 
 
 class Table(Settings):

@@ -8,7 +8,7 @@ Shapes: S seeds of a pack, T tasks, K outputs, B samples of a batch.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, NamedTuple
 
@@ -112,6 +112,8 @@ class ImageBenchmark:
     task, or all."""
     input_shape: tuple[int, int, int]
     outputs: int
+    output_names: tuple[str, ...] = ()
+    """What the outputs stand for, (K,); empty where the data set names no classes."""
     _outputs_of_tasks: Tensor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -140,13 +142,19 @@ class ImageBenchmark:
 
     def alone(self, seed: int) -> "ImageBenchmark":
         """Return the benchmark of one seed (by position in the pack), sharing the pool."""
-        return type(self)(
-            pool=self.pool,
-            sequences=[self.sequences[seed]],
-            mask=self.mask,
-            input_shape=self.input_shape,
-            outputs=self.outputs,
-        )
+        return replace(self, sequences=[self.sequences[seed]])
+
+    def same_task(self, other: "ImageBenchmark", task: int) -> bool:
+        """Whether a task of another benchmark of as many seeds is the same: images, targets."""
+        for seed, (mine, theirs) in enumerate(zip(self.sequences, other.sequences, strict=True)):
+            arrays = zip(vars(mine[task - 1]).values(), vars(theirs[task - 1]).values(), strict=True)
+            if not all(np.array_equal(a, b) for a, b in arrays):
+                return False
+            indices = torch.from_numpy(mine[task - 1].test)[None].to(self.pool.images.device)
+            seen, expected = (each.alone(seed).fetch(indices, task) for each in (self, other))
+            if not all(torch.equal(a, b) for a, b in zip(seen, expected, strict=True)):
+                return False
+        return True
 
     def train_indices(self, tasks: Sequence[int]) -> np.ndarray:
         """Return the indices of the training images of the tasks (from 1) together, (S, n)."""

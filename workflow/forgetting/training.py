@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils._pytree import tree_map
 
+from forgetting.data_order import epoch_order
 from forgetting.ensemble import Ensemble, Net, Tensors
 from forgetting.evaluation import accuracies
 from forgetting.randomness import numpy_generator
@@ -60,8 +61,9 @@ class Settings(Base):
     """Tasks whose accuracy is taken after each task: all, those trained so far, or the last."""
     checkpoints: Literal["all"] | tuple[int, ...] = "all"
     """Tasks after which the weights are kept (0: before training)."""
-    checkpoint_epochs: tuple[int, ...] = ()
-    """Epochs (from 1) of every task after which the weights are kept as well."""
+    checkpoint_epochs: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    """Moments within every task, in epochs (0.5: half way through the first), at which the weights
+    are kept as well."""
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of weights and inputs."""
 
@@ -78,7 +80,7 @@ class Training:
         *,
         name: str,
         seeds: Sequence[int],
-        keep: Callable[[str, int, int, Tensors], None],
+        keep: Callable[[str, int, float, Tensors], None],
         start: tuple[int, Tensors] | None = None,
     ) -> None:
         """Prepare the training.
@@ -120,6 +122,8 @@ class Training:
     def run(self, at_step: Callable[[], None] = lambda: None) -> None:
         """Train to the end; ``at_step`` is called at every step boundary and may raise."""
         if self.phase < 0:
+            if self.first_task:
+                self._consolidate(Phase(self.first_task, (self.first_task,)))
             self._evaluate(self.first_task)
             self._checkpoint(self.first_task, 0)
             self.phase = 0
@@ -131,7 +135,7 @@ class Training:
             while self.epoch < self.settings.epochs and not self.finished:
                 self._run_epoch(phase, context, at_step)
             if not self.finished:
-                self._end(phase, context)
+                self._end(phase)
 
     @property
     def finished(self) -> bool:
@@ -157,25 +161,73 @@ class Training:
             self.ensemble.load(self._initial)
         if self.settings.reset_optimizer or phase.fresh:
             self.optimizer = self._new_optimizer()
+        self._freeze(phase)
         self.memory = self.strategy.around_task(
             "before_task", self.ensemble, self.memory, task=phase.task, context=context
         )
         self.begun = True
 
-    def _end(self, phase: Phase, context: Context) -> None:
-        self.record.note_divergence(~self._weights_finite(), phase.task, self._steps(phase))
+    def _freeze(self, phase: Phase) -> None:
+        stages = self.ensemble.trainable_stages
+        self.ensemble.freeze(self.strategy.frozen(stages, phase.task))
+
+    def _consolidate(self, phase: Phase) -> None:
+        """Let the strategy see the phase's images once more, and take stock of the task."""
+        context, device = self._context(phase.task), self.benchmark.pool.images.device
+        for key, wanted in self.strategy.visits().items():
+            order = [
+                numpy_generator(self.name, seed, "visits", phase.task, key) for seed in self.seeds
+            ]
+            indices = self.benchmark.train_indices(phase.data)
+            places = np.stack([g.permutation(indices.shape[1])[: wanted.images] for g in order])
+            owners = self.benchmark.task_numbers(phase.data)
+            indices, owners = (np.take_along_axis(x, places, 1) for x in (indices, owners))
+            draws = np.stack([g.random(indices.shape[1]) for g in order])
+            for start in range(0, indices.shape[1], wanted.batch):
+                window = slice(start, start + wanted.batch)
+                chosen, own, drawn = (
+                    torch.from_numpy(array[:, window]).to(device)
+                    for array in (indices, owners, draws)
+                )
+                self.memory = self.strategy.visit(
+                    key,
+                    self.ensemble,
+                    self.memory,
+                    batch=self._batch(chosen, own if len(phase.data) > 1 else None, phase.task),
+                    draws=self.ensemble.gather(drawn.to(self.benchmark.pool.mean.dtype)),
+                    context=context,
+                )
         self.memory = self.strategy.around_task(
             "after_task", self.ensemble, self.memory, task=phase.task, context=context
         )
+
+    def _batch(self, chosen: Tensor, tasks: Tensor | None, task: int) -> Batch:
+        """Return the samples (S, B) of a phase; ``tasks`` (S, B) where they are of several."""
+        inputs, targets = self.benchmark.fetch(chosen, task if tasks is None else tasks)
+        mask = self.benchmark.training_mask(task, tasks)
+        gather = self.ensemble.gather
+        return Batch(gather(inputs), gather(targets), None if mask is None else gather(mask))
+
+    def _end(self, phase: Phase) -> None:
+        self.record.note_divergence(~self._weights_finite(), phase.task, self._steps(phase))
+        self._consolidate(phase)
         self._evaluate(phase.task)
         self._checkpoint(phase.task, 0)
         self.phase, self.begun, self.epoch, self.step = self.phase + 1, False, 0, 0
 
     def _run_epoch(self, phase: Phase, context: Context, at_step: Callable[[], None]) -> None:
         settings, benchmark = self.settings, self.benchmark
-        indices, owners = self._data_order(phase)
+        indices, owners = epoch_order(
+            benchmark,
+            phase.data,
+            name=self.name,
+            seeds=self.seeds,
+            task=phase.task,
+            epoch=self.epoch,
+        )
         steps = self._steps(phase)
         chunk = math.ceil(steps / CHUNKS_PER_EPOCH)
+        moments = {max(1, round(epoch * steps)): epoch for epoch in settings.checkpoint_epochs}
         passed = sum(self.epoch >= milestone for milestone in settings.milestones)
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate * settings.gamma**passed
@@ -202,40 +254,21 @@ class Training:
                     chosen = torch.cat([chosen, torch.from_numpy(added[0]).to(device)], dim=1)
                     own = np.concatenate([own, added[1]], axis=1)
                 tasks = torch.from_numpy(own).to(device)
-            inputs, targets = benchmark.fetch(chosen, phase.task if tasks is None else tasks)
-            mask = benchmark.training_mask(phase.task, tasks)
-            gather = self.ensemble.gather
-            batch = Batch(gather(inputs), gather(targets), None if mask is None else gather(mask))
-            self._step(batch, new, context)
+            self._step(self._batch(chosen, tasks, phase.task), new, context)
             self.step += 1
+            moment = moments.get(self.epoch * steps + self.step)
+            if moment is not None:
+                self._checkpoint(phase.task, moment)
             if self.step % chunk == 0 or self.step == steps:
                 self.record.close_chunk(task=phase.task, epoch=self.epoch + 1, step=self.step)
                 if self.finished:
                     return
         self.epoch, self.step = self.epoch + 1, 0
-        if self.epoch in settings.checkpoint_epochs:
-            self._checkpoint(phase.task, self.epoch, within=True)
 
     def _steps(self, phase: Phase) -> int:
         """Return the number of steps of one epoch."""
         images = self.benchmark.train_indices(phase.data).shape[1]
         return math.ceil(images / self.settings.batch_size)
-
-    def _data_order(self, phase: Phase) -> tuple[np.ndarray, np.ndarray]:
-        """Return the epoch's indices and their tasks (S, n); a function of the seed tree alone."""
-        indices, owners = (
-            self.benchmark.train_indices(phase.data),
-            self.benchmark.task_numbers(phase.data),
-        )
-        order = np.stack(
-            [
-                numpy_generator(self.name, seed, "data order", phase.task, self.epoch).permutation(
-                    indices.shape[1]
-                )
-                for seed in self.seeds
-            ]
-        )
-        return np.take_along_axis(indices, order, 1), np.take_along_axis(owners, order, 1)
 
     # ---------------------------------------------------------------- one step
 
@@ -313,10 +346,11 @@ class Training:
         }[self.settings.evaluate]
         self.record.add_accuracies(after, accuracies(self.ensemble, self.benchmark, after, tasks))
 
-    def _checkpoint(self, task: int, epoch: int, *, within: bool = False) -> None:
+    def _checkpoint(self, task: int, epoch: float) -> None:
+        """Keep the weights, if scheduled; epoch 0 stands for the end of the task."""
         scheduled = self.settings.checkpoints
-        if within or scheduled == "all" or task in scheduled:
-            name = f"task-{task}-epoch-{epoch}" if within else f"task-{task}"
+        if epoch or scheduled == "all" or task in scheduled:
+            name = f"task-{task}-epoch-{epoch:g}" if epoch else f"task-{task}"
             self._keep(name, task, epoch, self.ensemble.state())
 
     def _generator(self, position: int, role: str) -> np.random.Generator:
@@ -353,4 +387,6 @@ class Training:
             self._generators[key].bit_generator.state = json.loads(text)
         self.phase, begun, self.epoch, self.step = state["position"]
         self.begun = bool(begun)
+        if self.begun:
+            self._freeze(self.phases[self.phase])
         self.record.restore(state["record"], device)

@@ -1,6 +1,7 @@
 """Glue between wildcards and the plan: what a job is given is decided in forgetting.pipeline."""
 
 import re
+import shlex
 from collections.abc import Mapping
 
 from forgetting import sources
@@ -129,6 +130,21 @@ def run_parent(wildcards):
     return (
         [f"{wildcards.preset}/{wildcards.study}/runs/{start}/run.json"] if start else []
     )
+
+
+def compared_with(wildcards):
+    """Return run.json of each run that a measured run is compared with, by the measure's word."""
+    paths = measure_of(wildcards).compared(run_of(wildcards))
+    folder = f"{wildcards.preset}/{wildcards.study}/runs"
+    return {role: f"{folder}/{path}/run.json" for role, path in paths.items()}
+
+
+def runs_compared(wildcards):
+    return [*compared_with(wildcards).values()]
+
+
+def named_runs(wildcards):
+    return shlex.join(f"{role}={path}" for role, path in compared_with(wildcards).items())
 
 
 def table_sources(kind):

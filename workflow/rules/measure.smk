@@ -5,6 +5,7 @@
 rule measure:
     input:
         run=f"{RUN_FOLDER}/run.json",
+        against=runs_compared,
         data=run_data,
         images=ancient(run_images),
     output:
@@ -22,13 +23,14 @@ rule measure:
         gpu=field(measure_of, "resources", "gpu"),
         device=pipeline.config.device,
     params:
+        against=named_runs,
         component=field(measure_of, "component"),
         settings=field(measure_of, "settings"),
         code=measure_code,
     shell:
         "python -m forgetting measure --run {input.run:q} --measure {params.component}"
-        " --settings {params.settings:q} --data {input.data:q} --code {params.code}"
-        " --device {resources.device} --out {output:q} >> {log:q} 2>&1"
+        " --settings {params.settings:q} --data {input.data:q} --against {params.against}"
+        " --code {params.code} --device {resources.device} --out {output:q} >> {log:q} 2>&1"
 
 
 rule collect:

@@ -89,4 +89,5 @@ def build(
         mask=mask,
         input_shape=(channels, height, width),
         outputs=classes,
+        output_names=dataset.class_names(settings.labels),
     )

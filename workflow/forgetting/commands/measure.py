@@ -31,6 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, nargs="+", required=True, help="data/KEY.json of each data set"
     )
+    parser.add_argument(
+        "--against",
+        nargs="*",
+        default=[],
+        metavar="ROLE=RUN.JSON",
+        help="runs that the measure compares with",
+    )
     parser.add_argument("--code", help="fingerprint of the code; default: computed")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--out", type=Path, required=True, help="the parquet file to write")
@@ -40,7 +47,12 @@ def run(arguments: argparse.Namespace) -> None:
     """Measure and write."""
     module = _measure(arguments.measure)
     settings = _settings(module, arguments.settings)
-    view = open_run(arguments.run, arguments.data, devices.resolve(arguments.device))
+    view = open_run(
+        arguments.run,
+        arguments.data,
+        devices.resolve(arguments.device),
+        against=_against(arguments.against),
+    )
     frame = module.measure(view, settings)
     code = fingerprint("measure", measure_components(view.spec, arguments.measure))
     if arguments.code and arguments.code != code:
@@ -56,6 +68,14 @@ def run(arguments: argparse.Namespace) -> None:
         **frame.attrs,
     }
     write(frame, arguments.out, about=about)
+
+
+def _against(given: list[str]) -> dict[str, Path]:
+    pairs = [text.partition("=") for text in given]
+    for role, _, path in pairs:
+        if not role or not path:
+            raise UserError(f"--against {role}: give ROLE=RUN.JSON, such as reference=.../run.json")
+    return {role: Path(path) for role, _, path in pairs}
 
 
 def write(frame: pd.DataFrame, path: Path, *, about: dict[str, Any]) -> None:

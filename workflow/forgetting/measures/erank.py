@@ -24,7 +24,8 @@ from pydantic import Field
 from torch import Tensor
 
 from forgetting import probes
-from forgetting.devices import forward_batch
+from forgetting.activations import activation_matrices
+from forgetting.settings import Probe
 from forgetting.settings import Settings as BaseSettings
 from forgetting.stages import Stages
 from forgetting.weights import weight_matrices
@@ -45,15 +46,6 @@ COLUMNS = {
     "columns": "int64",
     "layout": "str",
 }
-
-
-class Probe(BaseSettings):
-    """The images that activations are measured on, the same for all seeds of a data set."""
-
-    split: Literal["train", "test"] = "test"
-    """Part of the data that they are drawn from."""
-    images: Annotated[int, Field(gt=0)] = 2000
-    """How many; all, where there are fewer."""
 
 
 class Settings(BaseSettings):
@@ -127,38 +119,6 @@ def _entropies(matrices: Tensor) -> NDArray[np.float64]:
     rank = (sigma > 0).sum(1).to(entropy.dtype)
     ranks = entropy.exp().clamp_min(1.0).minimum(rank)
     return torch.where(finite.reshape(-1).cpu(), ranks, torch.nan).numpy()
-
-
-def arrange(output: Tensor, layout: str) -> Tensor:
-    """A stage's output (N, channels, *positions) as a matrix of samples x features.
-
-    Without positions it is that matrix already. See ``Settings.layout`` for the three ways.
-    """
-    if output.dim() == 2:
-        return output
-    maps = output.flatten(2)
-    if layout == "pooled":
-        return maps.mean(2)
-    return maps.flatten(1) if layout == "flattened" else maps.transpose(1, 2).flatten(0, 1)
-
-
-@torch.no_grad()
-def activation_matrices(
-    network: Stages, images: Tensor, *, layout: str
-) -> Iterator[tuple[str, str, Tensor]]:
-    """Every stage's name, layout and activation matrix on the images, in order.
-
-    The layout is ``units`` where a stage has no positions. In eval mode, in batches.
-    """
-    network.eval()
-    parts: dict[str, list[Tensor]] = {name: [] for name in network.stage_names}
-    layouts = {}
-    for batch in images.split(forward_batch(images.device)):
-        for name, output in network.activations(batch).items():
-            layouts[name] = "units" if output.dim() == 2 else layout
-            parts[name].append(arrange(output, layout))
-    for name in network.stage_names:
-        yield name, layouts[name], torch.cat(parts.pop(name))
 
 
 def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
