@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import Tensor
 
+from forgetting.activations import activation_matrices, arrange
 from forgetting.architectures import convgru, mlp, resnet18
 from forgetting.measures import erank
-from forgetting.measures.erank import activation_matrices, arrange, effective_rank
+from forgetting.measures.erank import effective_rank
 from forgetting.stages import Stages
 from forgetting.weights import weight_matrices
 

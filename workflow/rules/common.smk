@@ -144,7 +144,9 @@ def runs_compared(wildcards):
 
 
 def named_runs(wildcards):
-    return shlex.join(f"{role}={path}" for role, path in compared_with(wildcards).items())
+    return shlex.join(
+        f"{role}={path}" for role, path in compared_with(wildcards).items()
+    )
 
 
 def table_sources(kind):
