@@ -54,3 +54,34 @@ def test_the_runs_that_are_read():
         {"architecture": "mlp", "strategy": "lwf"},
         {"architecture": "mlp", "strategy": "sgd"},
     ]
+
+
+def test_changes_since_a_task_are_compared(tables):
+    # Layer b falls by 12 and layer a by 6 of mlp sgd, by seeds that have a last task.
+    where = {"architecture": "mlp", "strategy": "sgd", "task": "last"}
+    sides = {"of": {"layer": "b"}, "minus": {"layer": "a"}}
+    found = compute(tables, where=where, baseline={"task": 0}, **sides)
+    assert found.to_dict() == pytest.approx({0: -6, 1: -6, 2: float("nan")}, nan_ok=True)
+
+
+def test_effects_of_a_strategy_are_compared(tables):
+    # After task 2 lwf has 12 in layer a and sgd 16; in layer b both have twice that.
+    where = {"architecture": "resnet18", "strategy": "lwf", "task": 2}
+    sides = {"of": {"layer": "b"}, "minus": {"layer": "a"}}
+    found = compute(tables, where=where, baseline={"strategy": "sgd"}, **sides)
+    assert found.to_dict() == {0: -4.0, 1: -4.0, 2: -4.0}
+    settings = {"table": "erank", "where": where, "baseline": {"strategy": "sgd"}, **sides}
+    read = difference.runs(difference.Settings.model_validate(settings))
+    assert {selection["strategy"] for selection in read} == {"lwf", "sgd"}
+
+
+def test_changes_are_combined(tables):
+    where = {"architecture": "mlp", "strategy": "lwf"}
+    sides = {"of": {"task": 3}, "minus": {"task": 1}}
+    found = compute(tables, where=where, baseline={"task": 0}, over=["layer"], **sides)
+    assert found.to_dict() == {0: 3.0, 1: 3.0, 2: 3.0}  # 3 and 6, less 1 and 2
+
+
+def test_a_baseline_that_was_not_run(tables):
+    with pytest.raises(NotRun, match="strategy ewc"):
+        compute(tables, baseline={"strategy": "ewc"})
