@@ -1,0 +1,93 @@
+"""How steeply a quantity rises along a ladder within a seed: the slope of least squares.
+
+The ladder is a column of numbers, such as ``depth``, or a list of entries whose names end in one,
+such as ``ewc~100``. The slope is taken within the seed and the interval over seeds, so points of
+one network do not pass for independent ones.
+"""
+
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from forgetting.errors import UserError
+from forgetting.evidence._ladder import along_ladder, number
+from forgetting.evidence._rows import Tables, known, table, touched
+from forgetting.settings import Settings as Base
+
+
+class Settings(Base):
+    """Which quantity along which ladder."""
+
+    table: str
+    """Name of the table, without ``.csv``."""
+    column: str = "value"
+    """The column that holds the quantity."""
+    where: dict[str, str | int | float | bool | list[str | int | float]]
+    """Column -> wanted value or values; the column of the ladder is not among them."""
+    leave_out: dict[str, list[str | int | float]] = {}
+    """Column -> values whose rows are left out, such as ``{layer: [head]}``."""
+    along: str = "depth"
+    """The column that holds the ladder."""
+    order: list[str | int | float] | None = None
+    """Its rungs, lowest first; when left out, every value there is, by its number."""
+    scale: Literal["number", "log10", "rank"] = "number"
+    """Unit of the ladder: a rung's number (of an entry, what follows ``~``), its decades, or
+    its rank scaled to run from 0 to 1. With ``rank`` the slope is the fitted change from the
+    first rung to the last, and of two rungs the difference."""
+    chance: dict[str, str | int | float | bool | list[str | int | float]] = {}
+    """What marks the rows that hold the value expected by chance, such as ``{statistic:
+    chance}``. The quantity becomes (value - chance) / (1 - chance): 0 at chance, 1 at most."""
+    over: tuple[str, ...] = ()
+    """Columns whose rows are combined within a rung."""
+    combine: Literal["mean", "min", "max"] = "mean"
+    """How they are combined."""
+
+
+def per_seed(tables: Tables, settings: Settings) -> pd.Series:
+    """The slope of each seed; NaN for a seed that lacks a rung."""
+    rows = table(tables, settings.table)
+    known(rows, settings.table, settings.column, settings.along, *settings.leave_out)
+    for column, unwanted in settings.leave_out.items():
+        rows = rows[~rows[column].isin(unwanted)]
+    tables = {**tables, settings.table: rows}
+    values = _values(tables, settings, {})
+    if settings.chance:
+        chance = _values(tables, settings, settings.chance)
+        values = (values - chance) / (1 - chance).where(chance < 1)
+    x = _positions(list(values.columns), settings.scale)
+    deviations = x - x.mean()
+    spread = deviations @ deviations
+    if not spread > 0:
+        raise UserError(f"claims: a slope needs two rungs along {settings.along}, found {x.size}")
+    return pd.Series(values.to_numpy() @ (deviations / spread), index=values.index)
+
+
+def runs(settings: Settings) -> list[dict[str, Any]]:
+    """Selections of the runs this reads."""
+    rungs = [{settings.along: rung} for rung in settings.order or ()] or [{}]
+    return touched(settings.where, *rungs)
+
+
+def _values(tables: Tables, settings: Settings, marked: dict[str, Any]) -> pd.DataFrame:
+    return along_ladder(
+        tables,
+        settings.table,
+        {**settings.where, **marked},
+        column=settings.column,
+        along=settings.along,
+        order=settings.order,
+        over=settings.over,
+        combine=settings.combine,
+    )
+
+
+def _positions(rungs: list[Any], scale: str) -> np.ndarray:
+    if scale == "rank":
+        return np.linspace(0, 1, len(rungs))
+    numbers = np.array([number(rung) for rung in rungs])
+    if scale == "number":
+        return numbers
+    if (numbers <= 0).any():
+        raise UserError(f"claims: scale log10 needs numbers above 0, found {numbers.min():g}")
+    return np.log10(numbers)
