@@ -2,7 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
+from pydantic import ValidationError
 
+import toy
+from forgetting.components import settings_class
 from forgetting.strategies.experience_replay import Settings, enter, plan, start_plan
 
 
@@ -79,3 +83,78 @@ def test_as_many_as_asked_for():
             generator=np.random.default_rng(0),
         )
         assert len(chosen) == len(set(chosen)) == expected
+
+
+@pytest.mark.parametrize(
+    ("fraction", "new", "expected"),
+    [(0.0, 10, 0), (0.1, 90, 10), (0.1, 10, 1), (0.2, 128, 32), (0.5, 7, 7), (0.9, 10, 90)],
+)
+def test_a_fraction_of_the_whole_batch(fraction, new, expected):
+    chosen, _ = plan(
+        stream(200, [np.arange(200)]),
+        Settings(buffer=200, fraction=fraction),
+        indices=np.arange(new),
+        task=2,
+        first_pass=False,
+        generator=np.random.default_rng(0),
+    )
+    assert len(chosen) == expected
+    assert abs(expected / (expected + new) - fraction) < 0.02
+
+
+def test_one_half_is_the_default_bit_for_bit():
+    half, default = (
+        toy.trained([{"component": "experience_replay", "settings": {"buffer": 20, **more}}])
+        for more in ({"fraction": 0.5}, {})
+    )
+    for name, tensor in default.kept["task-3"].items():
+        assert torch.equal(tensor, half.kept["task-3"][name])
+
+
+def test_the_amount_is_said_once():
+    # The class as a study's check sees it, evaluated apart from its module.
+    checked = settings_class("strategies", "experience_replay")
+    for settings in (Settings, checked):
+        with pytest.raises(ValidationError, match="give one of them"):
+            settings(replay=3, fraction=0.5)
+        assert settings(fraction=0.5).replay is None
+
+
+def test_from_earlier_tasks_only():
+    """The buffer as it stood when the task began, however much of the new task has entered."""
+    settings = Settings(buffer=8, fraction=0.5, replay_from="earlier_tasks")
+    memory, generator = start_plan(settings), np.random.default_rng(0)
+    same = {"memory": memory, "settings": settings, "generator": generator}
+    for start in range(0, 40, 4):
+        chosen, _ = plan(**same, indices=np.arange(start, start + 4), task=1, first_pass=True)
+        assert len(chosen) == 0
+    kept = set(memory["indices"].tolist())
+    replayed = set()
+    for start in range(100, 300, 4):
+        chosen, tasks = plan(**same, indices=np.arange(start, start + 4), task=2, first_pass=True)
+        assert set(tasks) == {1}
+        assert len(set(chosen)) == 4
+        replayed |= set(chosen)
+    assert replayed == kept
+    assert (memory["tasks"] == 2).sum() > 2  # the reservoir itself went on
+    _, tasks = plan(**same, indices=np.arange(400, 408), task=3, first_pass=True)
+    assert sorted(tasks) == sorted(memory["earlier"]["tasks"].tolist())
+    assert set(tasks) <= {1, 2}
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+@pytest.mark.parametrize("architecture", ["mlp", "resnet18"])
+def test_without_earlier_tasks_it_is_plain_training(architecture, seeds):
+    settings = {"buffer": 10, "replay_from": "earlier_tasks"}
+    run, plain = (
+        toy.trained(parts, seeds, architecture=architecture, dtype="float32", epochs=1)
+        for parts in (
+            [{"component": "experience_replay", "settings": settings}],
+            [{"component": "sgd", "settings": {}}],
+        )
+    )
+    for name, tensor in plain.kept["task-1"].items():
+        assert torch.equal(tensor, run.kept["task-1"][name])
+    assert not torch.equal(
+        plain.kept["task-2"]["stages.head.weight"], run.kept["task-2"]["stages.head.weight"]
+    )

@@ -32,13 +32,13 @@ def frozen(settings: Settings, *, stages: list[str], task: int) -> Frozen:
     """Return the first stages from the second task on, and nothing before.
 
     Raises:
-        UserError: The network has fewer stages.
+        UserError: Nothing would be left to train.
     """
-    if settings.stages > len(stages):
+    if settings.stages >= len(stages):
         raise UserError(
-            f"strategy freeze: found stages: {settings.stages}, but the network has only "
-            f"{len(stages)} stages with parameters ({', '.join(stages)}); "
-            f"set stages between 0 and {len(stages)}"
+            f"strategy freeze: found stages: {settings.stages}, but the network has "
+            f"{len(stages)} stages with parameters ({', '.join(stages)}), of which the head at "
+            f"least is trained; set stages between 0 and {len(stages) - 1}"
         )
     held = stages[: settings.stages] if task > 1 else []
     return Frozen(tuple(held), settings.statistics)
