@@ -14,7 +14,7 @@ import difflib
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -87,7 +87,7 @@ def load(data_dir: Path, name: str, settings: Settings) -> Dataset:
         "test": _first(cells["test"], name, settings, "test_images"),
     }
     _check_present(root / IMAGES, [image for images in chosen.values() for image in images])
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for part, images in chosen.items():
         arrays[f"{part}_images"] = np.stack(
             [thumbnail(root / IMAGES / image, settings.size) for image in images]

@@ -15,7 +15,7 @@ import json
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -91,7 +91,7 @@ def load(data_dir: Path, name: str, settings: Settings) -> Dataset:
     chosen = _chosen(name, settings)
     classes = {label: noun for members in chosen.values() for label, noun in members.items()}
     coarse = np.repeat(np.arange(len(chosen)), [len(members) for members in chosen.values()])
-    content = {}
+    content: dict[str, Any] = {}
     for part, place in (("train", "train"), ("test", "val")):
         count = settings.train_images if part == "train" else settings.test_images
         images = _images(data_dir, name, place, list(classes), count=count, size=settings.size)
