@@ -79,16 +79,16 @@ def settings_class(kind: str, name: str) -> type[Settings]:
     return class_of(PACKAGE / kind / f"{find(kind, name)}.py", "Settings")
 
 
-def constant(kind: str, name: str, constant: str) -> object:
-    """Return a literal that a component's module assigns, without importing it; None if absent.
+def definitions(kind: str, name: str) -> set[str]:
+    """Return the names of the functions and constants of a component, without importing it.
 
     Raises:
         UserError: There is no such component.
     """
-    for node in _tree(PACKAGE / kind / f"{find(kind, name)}.py").body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == constant:
-            return ast.literal_eval(node.value)
-    return None
+    body = _tree(PACKAGE / kind / f"{find(kind, name)}.py").body
+    functions = {node.name for node in body if isinstance(node, ast.FunctionDef)}
+    assigned = [node for node in body if isinstance(node, ast.Assign)]
+    return functions | {ast.unparse(target) for node in assigned for target in node.targets}
 
 
 def figures(study: str) -> dict[str, type[Settings]]:

@@ -90,8 +90,11 @@ def _joined(groups: Mapping[str, Mapping[str, RunSpec]], document: Document) -> 
                 )
     for run in runs.values():
         if run.start is not None and run.start not in runs:
+            own = run.start.startswith(f"{run.benchmark}/")
             raise document.error(
-                ("strategies", run.strategy.split("~")[0], "starts_from"),
+                ("strategies", run.strategy.split("~")[0], "starts_from")
+                if own
+                else ("benchmarks", run.benchmark.split("~")[0], "continues"),
                 f"{run.path} continues {run.start}, which is in no group of runs",
             )
     return runs

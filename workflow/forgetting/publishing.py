@@ -36,7 +36,7 @@ def join_checkpoints(
         checkpoints.merge(present, [[seeds[p] for p in group] for group in groups], path)
         hashes[name] = checkpoints.checksum(path)
         _, task, *epoch = name.split("-")
-        moments[name] = {"task": int(task), "epoch": int(epoch[1]) if epoch else 0}
+        moments[name] = {"task": int(task), "epoch": float(epoch[1]) if epoch else 0}
     for stale in target.iterdir():
         if stale.stem not in hashes:
             stale.unlink()

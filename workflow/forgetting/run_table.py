@@ -96,11 +96,10 @@ def group(
         entry = benchmark.entry
         assert isinstance(entry, Benchmark)
         data = _data(benchmark, entry, document, find)
-        for strategy in strategies:
-            _check_start(strategy, document)
         for architecture, strategy, (pack, members) in itertools.product(
             architectures, strategies, packs.items()
         ):
+            start = _start(strategy, entry, document)
             run = RunSpec(
                 benchmark=benchmark.name,
                 architecture=architecture.name,
@@ -110,7 +109,7 @@ def group(
                 parts={
                     "benchmark": canonical(_named(benchmark)),
                     "architecture": canonical(_named(architecture)),
-                    "strategy": canonical(_strategy(strategy)),
+                    "strategy": canonical(_strategy(strategy, start)),
                     "training": canonical(training.model_dump(mode="json")),
                 },
                 data=tuple(data),
@@ -122,7 +121,12 @@ def group(
                     *(("strategies", component) for component, _ in strategy.parts),
                 ),
                 resources=resources,
-                start=_start(strategy, benchmark.name, architecture.name, pack),
+                start=(
+                    f"{start.get('benchmark', benchmark.name)}/{architecture.name}/"
+                    f"{start['strategy']}/seeds{pack}"
+                    if start
+                    else None
+                ),
             )
             yield run, data
 
@@ -142,37 +146,37 @@ def _data(
     return data
 
 
-def _start(strategy: Resolved, benchmark: str, architecture: str, pack: str) -> str | None:
+def _start(strategy: Resolved, benchmark: Benchmark, document: Document) -> dict[str, Any]:
+    """Return strategy, task and perhaps benchmark of the run that is continued; empty for none."""
     assert isinstance(strategy.entry, Strategy)
-    start = strategy.entry.starts_from
-    if start is None:
-        return None
-    return f"{start.benchmark or benchmark}/{architecture}/{start.strategy}/seeds{pack}"
-
-
-def _check_start(strategy: Resolved, document: Document) -> None:
-    assert isinstance(strategy.entry, Strategy)
-    if strategy.entry.starts_from is None:
-        return
-    for component, _ in strategy.parts:
-        if components.constant("strategies", component, "GATHERS_WHILE_TRAINING"):
+    asked = strategy.entry.starts_from
+    wholly = [component for component, _ in strategy.parts if _must_see_all(component)]
+    if asked is not None:
+        if wholly:
             raise document.error(
                 (*strategy.key, "starts_from"),
-                f"{component} gathers its memory while it trains, so it cannot continue another "
-                "run; leave starts_from out",
+                f"{wholly[0]} must see every task from the first on, so it cannot continue "
+                "another run; leave starts_from out",
             )
+        return asked.model_dump()
+    if benchmark.continues is None or wholly:
+        return {}
+    return {**benchmark.continues.model_dump(), "strategy": strategy.name}
+
+
+def _must_see_all(strategy: str) -> bool:
+    """Whether a strategy gathers memory while it trains, or orders the tasks in its own way."""
+    defined = components.definitions("strategies", strategy)
+    return "phases" in defined or "GATHERS_WHILE_TRAINING" in defined
 
 
 def _named(entry: Resolved) -> dict[str, Any]:
     return {"name": entry.name, "component": entry.component, "settings": entry.settings}
 
 
-def _strategy(entry: Resolved) -> dict[str, Any]:
-    assert isinstance(entry.entry, Strategy)
+def _strategy(entry: Resolved, start: dict[str, Any]) -> dict[str, Any]:
     parts = [{"component": name, "settings": settings} for name, settings in entry.parts]
-    start = entry.entry.starts_from
-    continued = {} if start is None else {"starts_from": start.model_dump(exclude_none=True)}
-    return {"name": entry.name, "parts": parts, **continued}
+    return {"name": entry.name, "parts": parts, **({"starts_from": start} if start else {})}
 
 
 def _evidence(study: Study, benchmark: Benchmark, sources: Sequence[Source]) -> str:

@@ -42,6 +42,15 @@ class Entry(Part):
     """One setting with a list of values: {strength: [1, 10]} makes name~1 and name~10."""
 
 
+class Continued(Settings):
+    """A benchmark that has its first tasks in common with another."""
+
+    benchmark: str
+    """Entry of the other benchmark."""
+    task: Annotated[int, Field(ge=1)]
+    """The last task that they have in common."""
+
+
 class Benchmark(Entry):
     """A task sequence and its data."""
 
@@ -49,6 +58,9 @@ class Benchmark(Entry):
     """Its data set."""
     datasets: list[DataSet] | None = None
     """Its data sets, where it has several."""
+    continues: Continued | None = None
+    """Another benchmark with the same first tasks, whose runs are continued instead of training
+    these tasks again."""
     metric: Literal["task_masked", "class_incremental", "return"] = "task_masked"
     """Accuracy that this benchmark is judged by."""
     paper_datasets: list[str] = []
@@ -60,8 +72,6 @@ class Start(Settings):
 
     strategy: str
     """Entry whose run, with the same seeds, is continued."""
-    benchmark: str | None = None
-    """Entry of the benchmark it ran on, where it is another with the same first tasks."""
     task: Annotated[int, Field(ge=1)]
     """Task after which it is continued."""
 
