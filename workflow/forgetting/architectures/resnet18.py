@@ -17,6 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from forgetting.architectures._layers import ChannelsLast, GlobalAverage
 from forgetting.settings import Settings as BaseSettings
 from forgetting.stages import Stages, construct
 
@@ -28,20 +29,6 @@ class Settings(BaseSettings):
 
     width: Annotated[int, Field(gt=0)] = 64
     """Channels of the stem and the first stage; the later stages have 2, 4 and 8 times as many."""
-
-
-class ChannelsLast(nn.Module):
-    """The same images with the channels innermost in memory, which the layers behind keep.
-
-    On a CPU this makes training 1.3 times as fast (width 16, one thread). It is written as a
-    permutation because vmap knows that one; the parameters keep their plain layout.
-    """
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images (N, C, H, W), unchanged but for their strides."""
-        if images.device.type != "cpu":
-            return images
-        return images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
 
 
 class Block(nn.Module):
@@ -62,14 +49,6 @@ class Block(nn.Module):
         """Feature maps (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
         inner = functional.relu(self.norm1(self.conv1(maps)), inplace=True)
         return functional.relu(self.norm2(self.conv2(inner)) + self.shortcut(maps), inplace=True)
-
-
-class GlobalAverage(nn.Module):
-    """The mean over positions: (N, channels, H, W) to (N, channels)."""
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """Average the positions away."""
-        return maps.mean((2, 3))
 
 
 def build(
