@@ -17,6 +17,8 @@ SMALL = {
     "convgru": {"channels": 3, "steps": 4},
     "bi_convgru": {"channels": 3, "steps": 4},
     "resnet18": {"width": 2},
+    "vgg": {"layers": 11, "width": 2},
+    "densenet": {"blocks": [1, 1, 1, 1], "growth": 2},
 }
 
 

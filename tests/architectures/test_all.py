@@ -37,6 +37,21 @@ CASES = {
         {"width": 3},
         ["stem", "stage1", "stage2", "stage3", "stage4", "features", "head"],
     ),
+    "vgg": (
+        "vgg",
+        {"layers": 11, "width": 2},
+        ["stage1", "stage2", "stage3", "stage4", "stage5", "features", "head"],
+    ),
+    "vgg-plain": (
+        "vgg",
+        {"layers": 11, "width": 4, "batch_norm": False},
+        ["stage1", "stage2", "stage3", "stage4", "stage5", "features", "head"],
+    ),
+    "densenet": (
+        "densenet",
+        {"blocks": (2, 1, 1, 2), "growth": 3},
+        ["stem", "block1", "block2", "block3", "block4", "features", "head"],
+    ),
 }
 SHAPE = (2, 8, 8)
 
@@ -170,7 +185,7 @@ def test_weight_matrices_of_a_slice_and_of_a_stack_of_seeds(case: str) -> None:
         assert torch.equal(matrix[1], weight_matrices(nets[0], sliced)[name])
 
 
-@pytest.mark.parametrize("name", ["mlp", "resnet18"])
+@pytest.mark.parametrize("name", ["mlp", "resnet18", "vgg", "densenet"])
 def test_initial_distribution_is_pytorchs(name: str) -> None:
     """Bounds are 1 / sqrt(fan_in), and the spread that of a uniform distribution."""
     module = importlib.import_module(f"forgetting.architectures.{name}")
