@@ -75,16 +75,34 @@ LOOKS = {
     "shrink_perturb": Look("#009E73", "p", "Shrink & perturb"),
     "spectral": Look("#7F6000", "h", "Spectral"),
     "reset": Look("#7F7F7F", "*", "Reset"),
+    "replay": Look("#009E73", ">", "Replay"),
+    "task2_only": Look("#7F7F7F", "p", "Task 2 alone"),
+    "sgd_lr": Look("#D55E00", "D", "SGD, rate"),
 }
 NAMES = {
     "mlp": "MLP",
     "convgru": "ConvGRU",
     "biconvgru": "Bi-ConvGRU",
     "resnet18": "ResNet-18",
+    "vgg": "VGG",
+    "resnet": "ResNet",
+    "densenet": "DenseNet",
     "mnist": "MNIST",
     "cifar10": "CIFAR-10",
     "cifar100": "CIFAR-100",
     "imagenet": "ImageNet",
+    "celeba": "CelebA",
+    "animalsanimals": "Animals, then animals",
+    "animalsartifacts": "Animals, then artifacts",
+    "artifactsanimals": "Artifacts, then animals",
+    "artifactsartifacts": "Artifacts, then artifacts",
+    "setupaanimals": "Set-up a, animals",
+    "setupaobjects": "Set-up a, objects",
+    "setupaanimalsother": "Set-up a, animals, with others",
+    "setupaobjectsother": "Set-up a, objects, with others",
+    "setupbanimals": "Set-up b, animals",
+    "setupbobjects": "Set-up b, objects",
+    "setupc": "Set-up c",
 }
 METRICS = {
     "task_masked": "task-masked accuracy",
@@ -109,6 +127,9 @@ def look(strategy: str) -> Look:
 
 def name(entry: str) -> str:
     """An architecture's or benchmark's entry as a reader writes it: ``split-mnist`` Split MNIST."""
+    entry, _, rung = entry.partition("~")
+    if rung:
+        return f"{name(entry)} {rung}"
     whole = NAMES.get(re.sub("[-_]", "", entry))
     if whole:
         return whole

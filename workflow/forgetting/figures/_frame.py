@@ -19,6 +19,7 @@ from matplotlib.text import Annotation, Text
 from forgetting.plots import DOUBLE, GREY, SMALL, STAND_IN, TEXT, look
 
 END_LABEL = "end-label"
+KEY_GAP, KEY_HANDLE = 1.4, 1.6  # between columns and of a line, in the size of the text
 
 
 def panels(
@@ -88,7 +89,7 @@ def frame(
     subtitle: str = "",
     notes: Sequence[str] = (),
     stand_in: str = "",
-    key: Sequence[str] = (),
+    key: Sequence[str | Line2D] = (),
 ) -> Figure:
     """Add the header and the footer, growing the figure by their height, and settle labels.
 
@@ -98,14 +99,19 @@ def frame(
         subtitle: On which data and under which metric.
         notes: Sentences below the panels: seeds, intervals, divergence.
         stand_in: Names of the stand-in data sets; marked in colour.
-        key: Strategies named once for all panels, where lines cannot be labelled.
+        key: Strategies, or lines with a label, named once for all panels, where lines cannot be
+            labelled.
     """
     width, height = figure.get_size_inches()
     above = [(title, 9.0, "black", "bold"), (subtitle, TEXT, GREY, "normal")]
     above += [(f"Stand-in data: {stand_in}", TEXT, STAND_IN, "bold")] if stand_in else []
     above = [line for line in above if line[0]]
     wrapped = _wrapped(figure, " ".join(notes), width - 0.1)
-    top = sum(1.45 * size / 72 for _, size, _, _ in above) + (0.24 if key else 0.0) + 0.08
+    handles = [_handle(entry) for entry in key]
+    columns = _key_columns(figure, handles, width - 0.1)
+    rows = -(-len(handles) // columns)
+    top = sum(1.45 * size / 72 for _, size, _, _ in above) + 0.08
+    top += 0.24 + 0.16 * (rows - 1) if key else 0.0
     bottom = 1.35 * SMALL / 72 * len(wrapped) + (0.08 if wrapped else 0.0)
     total = height + top + bottom
     figure.set_size_inches(width, total)
@@ -120,22 +126,43 @@ def frame(
         baseline = (0.05 + 1.35 * SMALL / 72 * (len(wrapped) - number)) / total
         figure.text(left, baseline, line, fontsize=SMALL, color=GREY)
     if key:
-        looks = [look(strategy) for strategy in key]
-        handles = [Line2D([], [], color=o.colour, marker=o.marker, label=o.label) for o in looks]
         figure.legend(
             handles=handles,
             loc="upper left",
             bbox_to_anchor=(left, y),
-            ncols=len(handles),
+            ncols=columns,
             borderaxespad=0,
             borderpad=0,
-            columnspacing=1.4,
-            handlelength=1.6,
+            columnspacing=KEY_GAP,
+            handlelength=KEY_HANDLE,
         ).set_in_layout(False)
     figure.draw_without_rendering()
     for ax in figure.axes:
         _spread_end_labels(ax)
     return figure
+
+
+def _handle(entry: str | Line2D) -> Line2D:
+    if isinstance(entry, Line2D):
+        return entry
+    style = look(entry)
+    return Line2D([], [], color=style.colour, marker=style.marker, label=style.label)
+
+
+def _key_columns(figure: Figure, handles: Sequence[Line2D], width: float) -> int:
+    """As many columns as the width has room for; a column is as wide as its longest label."""
+    renderer, font = FigureCanvasAgg(figure).get_renderer(), FontProperties(size=TEXT)
+    beside = (KEY_HANDLE + 0.8 + KEY_GAP) * TEXT / 72  # 0.8: from a line to its label
+    needed = []
+    for handle in handles:
+        label = str(handle.get_label())
+        pixels = renderer.get_text_width_height_descent(label, font, ismath=False)[0]
+        needed.append(pixels / figure.dpi + beside)
+    for columns in range(len(needed), 1, -1):
+        rows = -(-len(needed) // columns)
+        if sum(max(needed[i : i + rows]) for i in range(0, len(needed), rows)) <= width:
+            return -(-len(needed) // rows)
+    return 1
 
 
 def _wrapped(figure: Figure, text: str, width: float) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MultipleLocator, PercentFormatter
 
 from forgetting import plots, statistics, tables
@@ -39,11 +40,20 @@ def drawing(function: Callable[[Tables, S], Drawn]) -> Callable[[Tables, S], Dra
     return drawn
 
 
-def of_benchmark(given: Tables, table: str, benchmark: str) -> pd.DataFrame:
-    """The rows of one benchmark; Nothing where there are none."""
+def of_table(given: Tables, table: str) -> pd.DataFrame:
+    """All rows of a table that the figure needs.
+
+    Raises:
+        UserError: The study does not give it to the figure.
+    """
     if table not in given:
         raise UserError(f"the figure draws tables/{table}.csv: add {table} to its tables")
-    rows = given[table]
+    return given[table]
+
+
+def of_benchmark(given: Tables, table: str, benchmark: str) -> pd.DataFrame:
+    """The rows of one benchmark; Nothing where there are none."""
+    rows = of_table(given, table)
     return some(rows[rows["benchmark"] == benchmark], f"{table}.csv has no {benchmark}")
 
 
@@ -77,22 +87,33 @@ def seed_count(runs: pd.DataFrame) -> str:
     return f"{few} seed{'s' if many > 1 else ''}" if few == many else f"{few} to {many} seeds"
 
 
-def footnotes(runs: pd.DataFrame) -> list[str]:
-    """How many seeds there are, what the band is, and which seeds diverged where."""
+def footnotes(
+    runs: pd.DataFrame, *, mean: str = "Lines: mean", interval: str = "bands and bars"
+) -> list[str]:
+    """How many seeds there are, what the band is, and which seeds diverged where.
+
+    Args:
+        runs: Those drawn.
+        mean: What the mean over seeds is drawn as.
+        interval: What its interval is drawn as.
+    """
     many = runs.groupby(tables.GROUP)["seed"].nunique().max()
     counted = "One seed, so no interval"
     if many > 1:
         kind = "t-interval" if many < 10 else "interval (t below 10 seeds, else BCa bootstrap)"
-        counted = f"Lines: mean of {seed_count(runs)}; bands and bars: 95 % {kind} over seeds"
+        counted = f"{mean} of {seed_count(runs)}; {interval}: 95 % {kind} over seeds"
     diverged = runs[runs["status"] == "diverged"]
     if diverged.empty:
         return [f"{counted}. No seed diverged."]
     parts = []
-    for (architecture, strategy), rows in diverged.groupby(["architecture", "strategy"]):
+    several = runs["benchmark"].nunique() > 1
+    for group, rows in diverged.groupby(tables.GROUP):
+        benchmark, architecture, strategy = (str(entry) for entry in group)
         where = ", ".join(str(task) for task in sorted(rows["diverged_task"].dropna().unique()))
-        all_seeds = (runs["architecture"] == architecture) & (runs["strategy"] == strategy)
-        label = f"{plots.name(str(architecture))} {plots.look(str(strategy)).label}"
-        parts.append(f"{label} {len(rows)} of {all_seeds.sum()} (task {where})")
+        all_seeds = (runs[tables.GROUP] == list(group)).all(axis=1).sum()
+        label = f"{plots.name(architecture)} {plots.look(strategy).label}"
+        label += f" on {plots.name(benchmark)}:" if several else ""
+        parts.append(f"{label} {len(rows)} of {all_seeds} (task {where})")
     listed = "; ".join(parts)
     return [f"{counted}.", f"Diverged, and left out from there on: {listed}."]
 
@@ -200,9 +221,9 @@ def finish(
     benchmark: str,
     what: str = "",
     notes: Sequence[str],
-    key: Sequence[str] = (),
+    key: Sequence[str | Line2D] = (),
 ) -> None:
-    """Frame a figure of one benchmark; stand-in data are marked in colour."""
+    """Frame a figure of one benchmark ("" for several); stand-in data are marked in colour."""
     subtitle = [plots.name(benchmark), what]
     marked = stand_in(runs)
     if not marked:

@@ -1,6 +1,6 @@
 """Points of a study's runs, and the correlations within seeds that the study's claims judge."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from forgetting import plots, statistics
 from forgetting.evidence import correlation
+from forgetting.figures._lines import HUES, MARKERS, Line
 
 
 def points(ax: Axes, points: pd.DataFrame) -> None:
@@ -72,3 +73,39 @@ def number(row: Any) -> str:
         return "undefined"
     limits = "one seed" if np.isnan(low) else f"{low:.2f}, {high:.2f}"
     return f"{mean:.2f} [{limits}]".replace("-", "\N{MINUS SIGN}")
+
+
+def setup_looks(setups: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Line]:
+    """A look per set-up and second task: a colour per second task, filled for a, open for b."""
+    seconds = list(dict.fromkeys(second for _, second in setups))
+    return {
+        (setup, second): Line(
+            f"set-up {setup}, task 2: {second}",
+            HUES[seconds.index(second) % len(HUES)],
+            MARKERS[seconds.index(second) % len(MARKERS)],
+            style="none",
+            width=2.4,
+            filled=setup == "a",
+        )
+        for setup, second in dict.fromkeys(setups)
+    }
+
+
+def crosses(ax: Axes, drawn: pd.DataFrame, looks: Mapping[tuple[str, str], Line]) -> None:
+    """A point per benchmark at its means, with both intervals.
+
+    Args:
+        ax: The panel.
+        drawn: ``setup``, ``second``, and ``mean``, ``ci_low``, ``ci_high`` of ``_overlap`` and of
+            ``_lost`` (as a share).
+        looks: From `setup_looks`.
+    """
+    for _, row in drawn.iterrows():
+        style = looks[row["setup"], row["second"]]
+        x, y = row["mean_overlap"], row["mean_lost"]
+        ax.hlines(y, row["ci_low_overlap"], row["ci_high_overlap"], color=style.colour, lw=0.8)
+        ax.vlines(x, row["ci_low_lost"], row["ci_high_lost"], color=style.colour, lw=0.8)
+        ax.plot([x], [y], zorder=3, **style.look)
+    ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0, decimals=0, symbol=""))
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(mpl.ticker.MaxNLocator(5, steps=[1, 2, 5, 10]))

@@ -11,10 +11,9 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from forgetting import plots, tables
-from forgetting.figures import _frame, _panels, _scatter
+from forgetting.figures import _frame, _lines, _panels, _scatter
 from forgetting.figures._panels import Drawn, Tables
 from forgetting.settings import Settings
 
@@ -164,10 +163,10 @@ def average_accuracy(given: Tables, settings: AverageAccuracy) -> Drawn:
     rows = _panels.of_benchmark(given, "scores", settings.benchmark)
     keys = ["architecture", "strategy", "after_task"]
     drawn = _panels.over_seeds(rows[rows["metric"] == metric], keys, "average_accuracy")
-    label = "accuracy, mean over\nthe tasks learned"
     _panels.some(drawn, NONE_LEFT)
-    figure, axes, architectures = _architecture_panels(drawn, label, sharey=True)
-    for ax, architecture in zip(axes, architectures, strict=True):
+    label = "accuracy, mean over\nthe tasks learned"
+    figure, axes = _lines.architecture_panels(drawn, x="tasks learned", y=label)
+    for architecture, ax in axes.items():
         mine = drawn[drawn["architecture"] == architecture]
         _panels.strategy_lines(
             ax, mine, runs, architecture=architecture, x="after_task", within=(0, 1)
@@ -193,8 +192,10 @@ def activation_erank(given: Tables, settings: ActivationErank) -> Drawn:
     rank = rank[(rank["matrix"] == "activation") & (rank["statistic"] == tables.ERANK)]
     drawn = _panels.over_seeds(rank, ["architecture", "strategy", "task"], "value")
     _panels.some(drawn, NONE_LEFT)
-    figure, axes, architectures = _architecture_panels(drawn, "effective rank", sharey=False)
-    for ax, architecture in zip(axes, architectures, strict=True):
+    figure, axes = _lines.architecture_panels(
+        drawn, x="tasks learned", y="effective rank", sharey=False
+    )
+    for architecture, ax in axes.items():
         mine = drawn[drawn["architecture"] == architecture]
         _panels.strategy_lines(ax, mine, runs, architecture=architecture, x="task")
         _panels.task_axis(ax, int(drawn["task"].max()), first=0)
@@ -357,16 +358,3 @@ def forgetting_against_rank(given: Tables, settings: ForgettingAgainstRank) -> D
         key=strategies,
     )
     return figure, pd.concat([points, found.assign(kind="correlation")], ignore_index=True)
-
-
-def _architecture_panels(
-    drawn: pd.DataFrame, y: str, *, sharey: bool
-) -> tuple[Figure, list[Axes], list[str]]:
-    """A panel per architecture with its name above, two or three in a row."""
-    architectures = plots.in_order(drawn["architecture"])
-    columns = 3 if len(architectures) == 3 else min(2, len(architectures))
-    figure, (axes,) = _frame.blocks([len(architectures)], columns, height=2.0, sharey=sharey)
-    _panels.outer_labels(axes, columns, x="tasks learned", y=y)
-    for ax, architecture in zip(axes, architectures, strict=True):
-        ax.set_title(plots.name(architecture), loc="left", weight="bold")
-    return figure, axes, architectures
