@@ -52,14 +52,11 @@ def along_ladder(
         NotRun: The table is missing or a rung does not occur.
         UserError: A column does not exist, or rows of one rung differ in what is not selected.
     """
-    if order is None:
-        rows = select(tables, name, where)
-        known(rows, name, along)
-        order = sorted(rows[along].unique(), key=number)
+    rows = select(tables, name, where if order is None else {**where, along: list(order)})
+    known(rows, name, along)
+    rungs = sorted(rows[along].unique(), key=number) if order is None else list(order)
     columns = [
-        one_per_seed(
-            select(tables, name, {**where, along: rung}), column, over=over, combine=combine
-        )
-        for rung in order
+        one_per_seed(rows[rows[along] == rung], column, over=over, combine=combine)
+        for rung in rungs
     ]
-    return pd.concat(columns, axis=1, keys=list(order)).sort_index()
+    return pd.concat(columns, axis=1, keys=rungs).sort_index()
