@@ -121,6 +121,7 @@ def test_code_that_changed_meanwhile_is_refused(trained: Path, tmp_path: Path) -
         ({"settings": '{"probe": {"image": 3}}'}, "probe.image.*found 3"),
         ({"settings": '{"layout": "rows"}'}, "layout.*pooled.*found 'rows'"),
         ({"settings": "{"}, "JSON"),
+        ({"against": "plain"}, "ROLE=RUN.JSON"),
     ],
 )
 def test_mistakes_by_hand_get_one_message(

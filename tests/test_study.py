@@ -191,6 +191,51 @@ def test_a_run_may_continue_another(tmp_path: Path) -> None:
         plan_of(tmp_path, raw)
 
 
+def test_a_strategy_that_must_see_all_tasks_continues_nothing(tmp_path: Path) -> None:
+    raw = tiny()
+    start = {"strategy": "sgd", "task": 1}
+    raw["strategies"]["later"] = {"component": "experience_replay", "starts_from": start}
+    raw["runs"]["narrow"]["strategies"] = ["sgd", "later"]
+    with pytest.raises(UserError, match=r"strategies\.later\.starts_from.*experience_replay must"):
+        plan_of(tmp_path, raw)
+
+
+def test_a_benchmark_may_continue_another(tmp_path: Path) -> None:
+    raw = tiny()
+    raw["benchmarks"]["again"] = {
+        **raw["benchmarks"]["split-digits"],
+        "continues": {"benchmark": "split-digits", "task": 1},
+    }
+    raw["strategies"] |= {"joint": {}, "late": {"component": "sgd"}}
+    raw["strategies"]["late"]["starts_from"] = {"strategy": "sgd", "task": 2}
+    narrow = raw["runs"]["narrow"]
+    narrow |= {"benchmarks": ["split-digits", "again"]}
+    narrow["strategies"] = ["sgd", "lwf", "experience_replay", "joint", "late"]
+    runs = plan_of(tmp_path, raw).runs
+    starts = {run.strategy: run.start for run in runs.values() if run.benchmark == "again"}
+    assert starts == {
+        "sgd": "split-digits/mlp/sgd/seeds0",
+        "lwf": "split-digits/mlp/lwf/seeds0",
+        "experience_replay": None,  # gathers its buffer while it trains
+        "joint": None,  # orders the tasks in its own way
+        "late": "again/mlp/sgd/seeds0",  # its own wish comes first
+    }
+    narrow["benchmarks"] = ["again"]
+    with pytest.raises(UserError, match=r"benchmarks\.again\.continues.*in no group"):
+        plan_of(tmp_path, raw)
+
+
+def test_a_measure_may_compare_runs(tmp_path: Path) -> None:
+    raw = tiny()
+    raw["measures"]["erank"] |= {"against": {"plain": "sgd"}}
+    plan = plan_of(tmp_path, raw)
+    run = plan.runs["split-digits/mlp/lwf/seeds0"]
+    assert plan.measures["erank"].compared(run) == {"plain": "split-digits/mlp/sgd/seeds0"}
+    raw["measures"]["erank"]["against"] = {"plain": "joint"}
+    with pytest.raises(UserError, match=r"measures\.erank\.against\.plain.*in no group"):
+        plan_of(tmp_path, raw)
+
+
 def test_evidence_follows_the_data(tmp_path: Path) -> None:
     from forgetting.plan import build
 

@@ -215,6 +215,48 @@ def test_a_run_can_start_from_another(tmp_path, data):
     assert {n: h for n, h in theirs.items() if n != "task-0"} == mine
 
 
+def named(name, **settings):
+    about = {"component": "classes", "settings": {"head": "own", **settings}}
+    return ["--benchmark", json.dumps({"name": name, **about})]
+
+
+def test_a_benchmark_may_continue_another_with_the_same_first_task(tmp_path, data):
+    first, parent = ["0", "1"], tmp_path / "parent"
+    one = named("one", tasks=[first, ["2", "3"]])
+    assert run(data, parent, more=one).returncode == 0
+    start = {"strategy": "sgd", "task": 1, "benchmark": "one"}
+    strategy = {"name": "sgd", "parts": STRATEGIES["sgd"], "starts_from": start}
+
+    def child(name, tasks):
+        more = named(name, tasks=tasks)
+        return run(data, tmp_path / name, strategy=strategy, start=[parent / "run.json"], more=more)
+
+    done = child("other-second", [first, ["4", "5"]])
+    assert done.returncode == 0, done.stderr
+    mine, theirs = (
+        pd.read_parquet(folder / "accuracy.parquet").query("task == 1 and after_task < 2")
+        for folder in (tmp_path / "other-second", parent)
+    )
+    pd.testing.assert_frame_equal(mine.reset_index(drop=True), theirs.reset_index(drop=True))
+    whole = pd.read_parquet(tmp_path / "other-second" / "accuracy.parquet")
+    # Before training, task 2 was another one in the parent.
+    assert sorted(set(zip(whole["after_task"], whole["task"], strict=True))) == [
+        (0, 1),
+        (1, 1),
+        (1, 2),
+        (2, 1),
+        (2, 2),
+    ]
+    for name, tasks in (
+        ("other-first", [["0", "2"], ["4", "5"]]),
+        ("more-outputs", [first, ["3", "4", "5"]]),
+    ):
+        done = child(name, tasks)
+        assert done.returncode == 1
+        assert f"{name} cannot continue one" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("damage", ["truncate", "flip", "remove"])
 def test_a_damaged_parent_is_refused_by_name(tmp_path, data, damage):
     parent = tmp_path / "sgd"

@@ -135,6 +135,23 @@ def test_checkpoints_within_a_task():
         assert torch.equal(tensor, run.kept["task-2-epoch-3"][name])
 
 
+def test_moments_before_the_end_of_an_epoch():
+    run = toy.trained(SGD, epochs=2, batch_size=4, checkpoint_epochs=(0.01, 0.5, 1.5))
+    assert {name for name in run.kept if name.startswith("task-2")} == {
+        "task-2-epoch-0.01",
+        "task-2-epoch-0.5",
+        "task-2-epoch-1.5",
+        "task-2",
+    }
+    # 13 steps an epoch: half way is after 6 steps, and the earliest moment is after one.
+    steps = []
+    other = toy.training(SGD, epochs=2, batch_size=4)
+    other.run(lambda: steps.append({n: t.clone() for n, t in other.ensemble.state().items()}))
+    for name, step in (("0.01", 1), ("0.5", 6), ("1.5", 20)):
+        for key, tensor in run.kept[f"task-2-epoch-{name}"].items():
+            assert torch.equal(tensor, steps[26 + step][key])
+
+
 def test_history_covers_the_run():
     run = toy.trained(SGD, epochs=3, batch_size=4)  # 13 steps an epoch: chunks of two
     steps = [row[3] for row in run.record.history if (row[1], row[2], row[4]) == (2, 3, "loss")]
