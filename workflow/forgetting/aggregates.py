@@ -39,9 +39,7 @@ class MeasureSpec:
     def compared(self, run: RunSpec) -> dict[str, str]:
         """Return the paths of the runs that a run is compared with, by the measure's word."""
         common = f"{run.benchmark}/{run.architecture}"
-        return {
-            role: f"{common}/{name}/seeds{run.pack}" for role, name in self.against.items()
-        }
+        return {role: f"{common}/{name}/seeds{run.pack}" for role, name in self.against.items()}
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from forgetting.results import atomic
 
 def join_checkpoints(
     folder: Path, state: Path, groups: list[list[int]], seeds: list[int]
-) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
+) -> tuple[dict[str, str], dict[str, dict[str, float]]]:
     """Join the checkpoints of groups of seeds under ``folder/checkpoints``.
 
     ``groups`` are positions in ``seeds``; group g left its own in ``state/group-g``. Returns the

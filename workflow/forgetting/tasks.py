@@ -147,7 +147,9 @@ class ImageBenchmark:
     def same_task(self, other: "ImageBenchmark", task: int) -> bool:
         """Whether a task of another benchmark of as many seeds is the same: images, targets."""
         for seed, (mine, theirs) in enumerate(zip(self.sequences, other.sequences, strict=True)):
-            arrays = zip(vars(mine[task - 1]).values(), vars(theirs[task - 1]).values(), strict=True)
+            arrays = zip(
+                vars(mine[task - 1]).values(), vars(theirs[task - 1]).values(), strict=True
+            )
             if not all(np.array_equal(a, b) for a, b in arrays):
                 return False
             indices = torch.from_numpy(mine[task - 1].test)[None].to(self.pool.images.device)

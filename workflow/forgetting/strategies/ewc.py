@@ -149,7 +149,7 @@ def after_task(
             fisher[name], anchor[name] = settings.gamma * fisher[name] + new, weights.clone()
             continue
         total, move = fisher[name] + new, weights - anchor[name]
-        share = torch.where(total > 0, new / total, 0)  # without any Fisher the anchor is idle
+        share = torch.where(total > 0, new / total, 1)  # an anchor without Fisher is idle
         constant = constant + (fisher[name] * share * move.square()).sum()
         fisher[name], anchor[name] = total, anchor[name] + share * move
     return {
