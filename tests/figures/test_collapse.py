@@ -1,5 +1,4 @@
 import argparse
-import itertools
 import json
 from pathlib import Path
 
@@ -7,12 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from matplotlib.text import Annotation, Text
+from matplotlib.text import Annotation
 
 from forgetting import plots, statistics, tables
 from forgetting.commands import draw
 from forgetting.errors import UserError
 from forgetting.figures import collapse
+from looking_at_figures import check_layout, one, words
 from synthetic_runs import ABOUT, DIVERGED, write_study
 
 FIGURES = {
@@ -54,50 +54,6 @@ def only(given: Tables, keep: str) -> Tables:
 def drawn_by(component: str, given: Tables, **settings: str) -> tuple[Figure, pd.DataFrame]:
     checked = FIGURES[component].model_validate({"benchmark": "split-long", **settings})
     return getattr(collapse, component)(given, checked)
-
-
-def texts(figure: Figure) -> list[Text]:
-    found = []
-    for artist in figure.findobj(Text):
-        if artist.get_visible() and artist.get_text().strip():
-            found.append(artist)
-    return found
-
-
-def undrawn(figure: Figure) -> set[Text]:
-    """Labels of ticks beyond an axis' limits: matplotlib keeps them and does not draw them."""
-    found = set()
-    for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)):
-        low, high = sorted(axis.get_view_interval())
-        for tick in axis.get_major_ticks():
-            if not low - 1e-9 <= tick.get_loc() <= high + 1e-9:
-                found |= {tick.label1, tick.label2}
-    return found
-
-
-def check_layout(figure: Figure) -> None:
-    """Every text lies inside the figure, is large enough, and covers no other text."""
-    figure.draw_without_rendering()
-    renderer = figure.canvas.get_renderer()
-    inside, boxes, beyond = figure.bbox, [], undrawn(figure)
-    for text in texts(figure):
-        if text in beyond:
-            continue
-        box = Text.get_window_extent(text, renderer)
-        assert text.get_fontsize() >= plots.SMALL
-        assert inside.x0 <= box.x0, text.get_text()
-        assert box.x1 <= inside.x1, text.get_text()
-        assert inside.y0 <= box.y0, text.get_text()
-        assert box.y1 <= inside.y1, text.get_text()
-        boxes.append((text, box))
-    for (one, a), (other, b) in itertools.combinations(boxes, 2):
-        width = min(a.x1, b.x1) - max(a.x0, b.x0)
-        height = min(a.y1, b.y1) - max(a.y0, b.y0)
-        assert width <= 1 or height <= 1, f"{one.get_text()!r} covers {other.get_text()!r}"
-
-
-def words(figure: Figure) -> str:
-    return " ".join(text.get_text() for text in texts(figure))
 
 
 @pytest.mark.parametrize("benchmark", ["split-short", "split-long"])
@@ -178,12 +134,6 @@ def test_the_line_of_a_strategy_with_a_diverged_seed_says_so(given, component):
     labels = [t.get_text() for t in figure.findobj(Annotation)]
     assert labels.count("SGD\n1 of 3 diverged") == 1
     assert labels.count("SGD") == 1
-
-
-def one(table: pd.DataFrame, **where: object) -> pd.DataFrame:
-    for column, value in where.items():
-        table = table[table[column] == value]
-    return table
 
 
 @pytest.mark.parametrize("component", ["average_accuracy", "activation_erank"])

@@ -171,17 +171,14 @@ def semantic_setups(given: Tables, settings: "SemanticSetups") -> Drawn:
     rows = _anatomy_rows.scenario(given, rows[rows["of_task"] == 1], "statistic")
     drawn = _classes.since_task_1(rows)
     _panels.some(drawn, _anatomy_rows.NONE_LEFT)
-    panels = [
-        (architecture, benchmark)
-        for architecture in plots.in_order(drawn["architecture"])
-        for benchmark in titles
-        if ((drawn[["architecture", "benchmark"]] == (architecture, benchmark)).all(axis=1)).any()
-    ]
+    there = set(zip(drawn["architecture"], drawn["benchmark"], strict=True))
+    architectures = plots.in_order(drawn["architecture"])
+    panels = [(a, b) for a in architectures for b in titles if (a, b) in there]
     columns = min(3, len(panels))
     figure, (axes,) = _frame.blocks([len(panels)], columns, height=1.7, sharey=True)
     _panels.outer_labels(axes, columns, x="epochs of task 2", y="accuracy on task 1")
     looks = _classes.looks(drawn["output"], settings.kinds, settings.labels)
-    several = drawn["architecture"].nunique() > 1
+    several = len(architectures) > 1
     for ax, (architecture, benchmark) in zip(axes, panels, strict=True):
         mine = (drawn["architecture"] == architecture) & (drawn["benchmark"] == benchmark)
         _classes.lines(ax, drawn[mine], looks)

@@ -48,15 +48,14 @@ def looks(
     """
     names = sorted(set(outputs) - {WHOLE.label})
     known = {name for members in kinds.values() for name in members}
-    groups = [[name for name in names if name in members] for _, members in sorted(kinds.items())]
+    groups = [members for _, members in sorted(kinds.items())]
     groups.append([name for name in names if name not in known])
     found = {}
     for hue, members in zip(HUES * len(groups), groups, strict=False):
         for place, member in enumerate(members):
-            share = place / max(1, len(members) - 1)
-            marker = MARKERS[place % len(MARKERS)]
             label = labels.get(member, member.replace("_", " "))
-            found[member] = Line(label, _shade(hue, share), marker)
+            shade = to_hex([(1.0 - 0.25 * (place % 3)) * channel for channel in to_rgb(hue)])
+            found[member] = Line(label, shade, MARKERS[place % len(MARKERS)])
     return {**found, WHOLE.label: WHOLE}
 
 
@@ -71,8 +70,3 @@ def lines(ax: Axes, drawn: pd.DataFrame, styles: Mapping[str, Line]) -> None:
         label = textwrap.fill(style.label, 14)
         ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         _frame.end_label(ax, last["epoch"], last["mean"], label, style.colour)
-
-
-def _shade(hue: str, share: float) -> str:
-    """The hue, darker for a larger share."""
-    return to_hex([channel * (1.0 - 0.5 * share) for channel in to_rgb(hue)])
