@@ -140,6 +140,24 @@ def test_touch_accepts_the_results_as_they_are(clone: Any, tmp_path: Path) -> No
     assert copied.jobs() == set()
 
 
+def test_another_strength_of_one_rung_reruns_that_rung(clone: Any, tmp_path: Path) -> None:
+    def ladder(*strengths: float) -> Edit:
+        def change(study: dict[str, Any]) -> None:
+            start = {"strategy": "sgd", "task": 1}
+            entry = {"ladder": {"strength": list(strengths)}, "starts_from": start}
+            study["strategies"]["ewc"] = {"settings": {"images": 20}, **entry}
+            study["runs"]["narrow"]["strategies"] += ["ewc"]
+
+        return lambda copied: copied.study(change)
+
+    copied = move(clone, tmp_path / "rungs")
+    ladder(1, 10)(copied)
+    copied.snakemake()
+    assert copied.jobs() == set()
+    ladder(1, 100)(copied)
+    assert copied.jobs() == after({"train mlp/ewc~100/0"})
+
+
 def test_results_move_with_their_records(clone: Any, tmp_path: Path) -> None:
     moved = move(clone, tmp_path / "elsewhere")
     assert moved.jobs() == set()
