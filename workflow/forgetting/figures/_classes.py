@@ -54,7 +54,8 @@ def looks(
     for hue, members in zip(HUES * len(groups), groups, strict=False):
         for place, member in enumerate(members):
             label = labels.get(member, member.replace("_", " "))
-            shade = to_hex([(1.0 - 0.25 * (place % 3)) * channel for channel in to_rgb(hue)])
+            red, green, blue = ((1.0 - 0.25 * (place % 3)) * part for part in to_rgb(hue))
+            shade = to_hex((red, green, blue))
             found[member] = Line(label, shade, MARKERS[place % len(MARKERS)])
     return {**found, WHOLE.label: WHOLE}
 

@@ -1,6 +1,7 @@
 """A table of numbers with their intervals, drawn as a heat map."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -23,18 +24,19 @@ def table(
         highest: Mean that has the darkest colour, as a share.
     """
     shades = mpl.colormaps["Oranges"]
+    limits_of = drawn[["mean", "ci_low", "ci_high"]].itertuples(name=None)
+    known: dict[Any, Any] = {index: limits for index, *limits in limits_of}
     for i, row in enumerate(rows):
         for j, column in enumerate(columns):
-            if (row, column) not in drawn.index:
+            if (row, column) not in known:
                 _cell(ax, j, i, "#F4F4F4")
                 ax.text(j, i, "not run", ha="center", va="center", color=plots.GREY)
                 continue
-            cell = drawn.loc[(row, column)]
-            colour = shades(0.08 + 0.62 * max(cell["mean"], 0.0) / (highest or 1.0))
-            _cell(ax, j, i, colour)
-            ax.text(j, i - 0.14, _points(cell["mean"]), ha="center", va="center", weight="bold")
-            if np.isfinite(cell["ci_low"]):
-                limits = f"[{_points(cell['ci_low'])}, {_points(cell['ci_high'])}]"
+            mean, low, high = known[row, column]
+            _cell(ax, j, i, shades(0.08 + 0.62 * max(mean, 0.0) / (highest or 1.0)))
+            ax.text(j, i - 0.14, _points(mean), ha="center", va="center", weight="bold")
+            if np.isfinite(low):
+                limits = f"[{_points(low)}, {_points(high)}]"
                 ax.text(j, i + 0.2, limits, ha="center", va="center", fontsize=plots.SMALL)
     ax.set_xlim(-0.5, len(columns) - 0.5)
     ax.set_ylim(len(rows) - 0.5, -0.5)
@@ -46,7 +48,7 @@ def table(
         spine.set_visible(False)
 
 
-def _cell(ax: Axes, x: float, y: float, colour: object) -> None:
+def _cell(ax: Axes, x: float, y: float, colour: Any) -> None:
     square = mpl.patches.Rectangle((x - 0.49, y - 0.48), 0.98, 0.96, facecolor=colour, lw=0)
     ax.add_patch(square)
 
