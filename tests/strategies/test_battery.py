@@ -21,6 +21,22 @@ ACTIVE = {
     "si": {"strength": 1.0, "damping": 0.01},
     "single_task": {"task": 3},
 }
+# Every strategy once, and once more where settings change what it keeps in memory.
+CASES = [pytest.param(name, ACTIVE.get(name, {}), id=name) for name in NAMES] + [
+    pytest.param(
+        "ewc",
+        {"strength": 10.0, "fisher": "exact", "images": 30, "accumulate": "online", "gamma": 0.5},
+        id="ewc-exact-online",
+    ),
+    pytest.param("ewc", {"strength": 10.0, "fisher": "empirical"}, id="ewc-empirical"),
+    pytest.param("si", {"gradient": "total", "nonnegative": False}, id="si-total"),
+    pytest.param("freeze", {"stages": 1, "statistics": False}, id="freeze-statistics"),
+    pytest.param(
+        "experience_replay",
+        {"buffer": 20, "fraction": 0.3, "replay_from": "earlier_tasks"},
+        id="experience_replay-earlier_tasks",
+    ),
+]
 NEUTRAL = {
     "sgd": [{}],
     "lwf": [{"alpha": 0.0}],
@@ -98,16 +114,16 @@ def test_it_differs_from_plain_training_when_it_acts(name):
 
 @pytest.mark.parametrize("scenario", ["class_incremental", "task_incremental"])
 @pytest.mark.parametrize("architecture", ["mlp", "convgru", "resnet18"])
-@pytest.mark.parametrize("name", NAMES)
-def test_a_pack_equals_its_seeds_alone(name, architecture, scenario):
+@pytest.mark.parametrize(("name", "chosen"), CASES)
+def test_a_pack_equals_its_seeds_alone(name, chosen, architecture, scenario):
     seeds = (0, 3)
     # Small steps over batches of equal size: batch norm over the two samples of a ragged last
     # batch amplifies rounding without bound.
     settings = {"architecture": architecture, "scenario": scenario, "learning_rate": 0.01}
     settings["batch_size"] = 10
-    pack = toy.trained(entry(name), seeds, **settings)
+    pack = toy.trained(entry(name, chosen), seeds, **settings)
     for position, seed in enumerate(seeds):
-        alone = toy.trained(entry(name), (seed,), **settings)
+        alone = toy.trained(entry(name, chosen), (seed,), **settings)
         assert [row for row in pack.record.accuracy if row[0] == seed] == alone.record.accuracy
         for moment, tensors in alone.kept.items():
             for key, tensor in tensors.items():
@@ -120,15 +136,18 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
-@pytest.mark.parametrize("name", NAMES)
-def test_memory_survives_save_and_load_in_mid_task(name, seeds, tmp_path):
+@pytest.mark.parametrize(
+    ("architecture", "seeds"), [("mlp", (0,)), ("mlp", (0, 1)), ("resnet18", (0,))]
+)
+@pytest.mark.parametrize(("name", "chosen"), CASES)
+def test_memory_survives_save_and_load_in_mid_task(name, chosen, architecture, seeds, tmp_path):
     from forgetting import resume
 
-    whole = toy.trained(entry(name), seeds)
+    settings = {"architecture": architecture, "learning_rate": 0.01}
+    whole = toy.trained(entry(name, chosen), seeds, **settings)
     # Stop in the middle of the second phase's second epoch (the first, where there is only one),
     # write, read, go on in a new object.
-    stopped = toy.training(entry(name), seeds)
+    stopped = toy.training(entry(name, chosen), seeds, **settings)
     last = min(1, len(stopped.phases) - 1)
 
     def stop():
@@ -138,7 +157,7 @@ def test_memory_survives_save_and_load_in_mid_task(name, seeds, tmp_path):
     with pytest.raises(Killed):
         stopped.run(stop)
     resume.save(tmp_path / "state.pt", stopped.state())
-    taken_up = toy.training(entry(name), seeds)
+    taken_up = toy.training(entry(name, chosen), seeds, **settings)
     taken_up.kept.update(stopped.kept)
     taken_up.restore(resume.load(tmp_path / "state.pt"))
     taken_up.run()
