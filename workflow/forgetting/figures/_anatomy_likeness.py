@@ -167,6 +167,7 @@ def logit_change(given: Tables, settings: "LogitChange") -> Drawn:
         rows, ["architecture", "strategy", "learning_rate", "statistic"]
     )
     architectures = plots.in_order(drawn["architecture"])
+    rates = sorted(drawn["learning_rate"].unique())
     figure, axes = _frame.panels(len(AGREEMENT), len(architectures), sharex=True, sharey="row")
     for row, (statistic, label) in zip(axes, AGREEMENT.items(), strict=True):
         row[0].set_ylabel(label)
@@ -177,6 +178,8 @@ def logit_change(given: Tables, settings: "LogitChange") -> Drawn:
             within = (-1.0, 1.0) if statistic == "cosine" else (-np.inf, np.inf)
             _lines.line(ax, drawn[here], "learning_rate", style, within=within)
             ax.set_xscale("log")
+            ax.set_xticks(rates, [_ladders.number(rate) for rate in rates])
+            ax.minorticks_off()
     for ax, architecture in zip(axes[0], architectures, strict=True):
         ax.set_title(plots.name(architecture), loc="left", weight="bold")
     for ax in axes[-1]:
