@@ -113,6 +113,18 @@ def test_no_direction_beyond_the_rank(dtype: type) -> None:
     assert math.isnan(subspace_similarity(few, y, 5))
 
 
+def test_rounding_of_single_precision_is_not_rank() -> None:
+    """Rank 2 around a large mean: the last digits of float32 fill all other directions."""
+    rng = np.random.default_rng(0)
+    exact = rng.normal(size=(200, 2)) @ rng.normal(size=(2, 8)) + 1000
+    rounded = exact.astype(np.float32)
+    assert principal_directions(rounded).rank == principal_directions(exact).rank == 2
+    # Taken for exact, the same numbers do have more.
+    assert principal_directions(rounded.astype(np.float64)).rank == 8
+    assert principal_directions(torch.from_numpy(rounded)).rank == 2
+    assert subspace_similarity(rounded, exact, 2) == pytest.approx(1, rel=1e-6)
+
+
 def test_equal_variances_single_out_no_direction() -> None:
     x = np.vstack([np.eye(4), -np.eye(4)])
     x[:, 3] *= 2

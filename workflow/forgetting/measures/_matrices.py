@@ -19,19 +19,26 @@ def double(matrix: Tensor | ArrayLike) -> Tensor:
     return values.to(torch.float64)
 
 
+def resolution(matrix: Tensor | ArrayLike) -> float:
+    """Return eps of the type that a matrix comes in, float64's where it is not floating point."""
+    dtype = matrix.dtype if isinstance(matrix, Tensor) else torch.as_tensor(matrix).dtype
+    return torch.finfo(dtype).eps if dtype.is_floating_point else EPS
+
+
 def centred(matrix: Tensor) -> Tensor:
     """Return a matrix (n, p) less the mean of each feature.
 
     What rounding leaves of a constant feature, such as a unit that is dead, is set to zero.
     """
     rest = matrix - matrix.mean(0)
-    constant = rest.abs().amax(0) <= len(matrix) * EPS * matrix.abs().amax(0)
-    return torch.where(constant, 0.0, rest)
+    peaks, left = (torch.linalg.vector_norm(each, torch.inf, dim=0) for each in (matrix, rest))
+    rest[:, left <= len(matrix) * EPS * peaks] = 0
+    return rest
 
 
 def scaled(matrix: Tensor) -> Tensor:
     """Return a matrix divided by its largest entry, so that fourth powers stay in range."""
-    peak = matrix.abs().max()
+    peak = torch.linalg.vector_norm(matrix, torch.inf)
     return matrix / torch.where(peak > 0, peak, 1.0)
 
 

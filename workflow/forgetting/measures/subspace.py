@@ -34,7 +34,7 @@ from pydantic import Field
 from torch import Tensor
 
 from forgetting.activations import activation_matrices
-from forgetting.measures._matrices import EPS, centred, double, scaled
+from forgetting.measures._matrices import EPS, centred, double, resolution, scaled
 from forgetting.measures._two_tasks import TaskProbes, networks, survivors
 from forgetting.settings import Probe
 from forgetting.settings import Settings as BaseSettings
@@ -107,20 +107,26 @@ def principal_directions(matrix: Tensor | ArrayLike) -> Directions:
     """Principal directions of centred samples x features (n, p), in float64.
 
     They are eigenvectors of the p x p covariance, or come from those of the n x n Gram matrix
-    where n < p. Eigenvalues below max(n, p) * eps of the largest are rounding: singular values
-    7e-7 of the largest for 2,000 samples, the precision of float32 activations.
+    where n < p. What is rounding is left out: squared singular values below max(n, p) * eps of
+    the largest (the decomposition's own), or below what a matrix of independent errors has, each
+    as large as the last digit of the matrix's largest entry in the precision that it came in,
+    (sqrt(n) + sqrt(p))^2 of their squares (the edge of the Marchenko-Pastur law).
 
     Raises:
         ValueError: Not two axes.
     """
-    values = scaled(centred(double(matrix)))
+    given = double(matrix)
+    values = centred(given)
     samples, features = values.shape
     if not values.isfinite().all():
         return Directions(values.new_empty(0), values.new_empty(features, 0), 0.0)
+    digit = resolution(matrix) * float(given.abs().max() / values.abs().max())
+    values = scaled(values)
     tall = samples >= features
     gram = values.mT @ values if tall else values @ values.mT
     variances, vectors = (t.flip(-1) for t in torch.linalg.eigh(gram.cpu()))
-    floor = max(samples, features) * EPS * variances[0].item()
+    errors = (samples**0.5 + features**0.5) * digit
+    floor = max(max(samples, features) * EPS * variances[0].item(), errors**2)
     kept = int((variances > floor).sum())
     variances, vectors = variances[:kept], vectors[:, :kept]
     if not tall:
