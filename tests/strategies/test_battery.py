@@ -50,14 +50,24 @@ HOOKS = {
     "phases": ["tasks", "settings"],
     "start": ["net", "settings"],
     "frozen": ["settings", "stages", "task"],
-    "before_task": ["net", "memory", "settings", "task", "context"],
     "start_plan": ["settings"],
     "plan": ["memory", "settings", "indices", "task", "first_pass", "generator"],
     "loss": ["net", "batch", "logits", "memory", "settings", "context"],
-    "after_step": ["net", "memory", "settings", "before", "gradients", "slots"],
+    "optimizer": ["settings"],
+    "own_step": ["settings"],
+    "own_loss": ["net", "batch", "memory", "settings", "context"],
+    "draw": ["settings", "params", "generator"],
     "visits": ["settings"],
     "visit": ["net", "memory", "settings", "batch", "draws", "context"],
     "after_task": ["net", "memory", "settings", "task", "context"],
+}
+# Hooks that name the facts they want, as keyword parameters, after these.
+FACTS = {
+    "before_task": ({"task"}, {"context", "fresh"}),
+    "after_step": (
+        set(),
+        {"before", "gradients", "slots", "activations", "batch", "context", "drawn"},
+    ),
 }
 
 
@@ -81,6 +91,13 @@ def test_hooks_have_the_arguments_that_the_loop_gives(name):
     for hook, arguments in HOOKS.items():
         if hasattr(module, hook):
             assert list(inspect.signature(getattr(module, hook)).parameters) == arguments
+    for hook, (always, facts) in FACTS.items():
+        if hasattr(module, hook):
+            parameters = inspect.signature(getattr(module, hook)).parameters
+            positional, named = list(parameters)[:3], set(list(parameters)[3:])
+            assert positional == ["net", "memory", "settings"]
+            assert always <= named <= always | facts
+            assert all(parameters[name].kind.name == "KEYWORD_ONLY" for name in named)
 
 
 @pytest.mark.parametrize(("name", "settings"), [(n, s) for n in NAMES for s in NEUTRAL.get(n, [])])

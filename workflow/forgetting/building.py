@@ -49,10 +49,16 @@ def benchmark(
     )
 
 
-def networks(spec: Spec, of: ImageBenchmark, *, seeds: Sequence[int]) -> list[Stages]:
+def networks(
+    spec: Spec,
+    of: ImageBenchmark,
+    *,
+    seeds: Sequence[int],
+    role: Sequence[str | int] = ("initialisation",),
+) -> list[Stages]:
     """Return the run's network for each seed, as it is before training, on the benchmark's device.
 
-    The initialisation depends on benchmark and seed only, so strategies share it.
+    The initialisation depends on benchmark, seed and ``role`` only, so strategies share it.
     """
     entry = spec["architecture"]
     module = importlib.import_module(f"forgetting.architectures.{entry['component']}")
@@ -62,7 +68,7 @@ def networks(spec: Spec, of: ImageBenchmark, *, seeds: Sequence[int]) -> list[St
             of.input_shape,
             of.outputs,
             settings,
-            torch_generator(spec["benchmark"]["name"], seed, "initialisation"),
+            torch_generator(spec["benchmark"]["name"], seed, *role),
         ).to(of.pool.images.device, of.pool.mean.dtype)
         for seed in seeds
     ]

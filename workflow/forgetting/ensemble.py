@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.utils._pytree import tree_map
 
-from forgetting.stages import Stages, stage_of
+from forgetting.stages import HEAD, Stages, stage_of
 
 Tensors = Mapping[str, Tensor]
 
@@ -54,6 +54,13 @@ class Net:
         if self.own:
             return self.training(inputs)
         return functional_call(self.training, (dict(self.params), dict(self.buffers)), (inputs,))
+
+    def activations(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Return the output of every stage in training mode; the head's are the logits."""
+        if self.own:
+            return self.training.activations(inputs)
+        tensors = {**self.params, **self.buffers}
+        return functional_call(self.training, tensors, (inputs,), {"every_stage": True})
 
     def tensors(self) -> dict[str, Tensor]:
         """Return a detached copy of parameters and buffers, to be kept in a strategy's memory."""
@@ -123,6 +130,13 @@ class Ensemble:
             parameter.requires_grad_(stage_of(name) not in held)
         for name, stage in self._training.stages.items():
             stage.train(name not in still)
+
+    @torch.no_grad()
+    def clear_head(self) -> None:
+        """Set the head's weights and biases to zero."""
+        for name, parameter in self.params.items():
+            if stage_of(name) == HEAD:
+                parameter.zero_()
 
     @torch.no_grad()
     def predict(self, inputs: Tensor) -> Tensor:

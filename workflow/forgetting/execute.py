@@ -20,7 +20,7 @@ import torch
 
 from forgetting import building, checkpoints, publishing, resume
 from forgetting.devices import describe
-from forgetting.ensemble import Tensors
+from forgetting.ensemble import Ensemble, Tensors
 from forgetting.errors import UserError
 from forgetting.results import atomic
 from forgetting.strategy import Strategy
@@ -112,6 +112,12 @@ def _train(
             path = home / f"{name}.safetensors"
             checkpoints.write(path, tensors, seeds=own, task=task, epoch=epoch)
 
+        def fresh(
+            task: int, benchmark: ImageBenchmark = benchmark, own: Any = own
+        ) -> dict[str, torch.Tensor]:
+            role = ("fresh", task)
+            return Ensemble(building.networks(spec, benchmark, seeds=own, role=role)).state()
+
         training = Training(
             benchmark,
             building.networks(spec, benchmark, seeds=own),
@@ -121,6 +127,7 @@ def _train(
             seeds=own,
             keep=keep,
             start=_start(spec, parent, positions),
+            fresh=fresh,
         )
         facts.append(_train_group(job, training, home, signals, (number, len(groups)), report))
     if parent is not None:

@@ -23,8 +23,8 @@ def numpy_generator(*path: str | int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(seed_sequence(*path)))
 
 
-def torch_generator(*path: str | int) -> torch.Generator:
-    """Return a CPU torch generator for the node at ``path``."""
-    generator = torch.Generator(device="cpu")
+def torch_generator(*path: str | int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return a torch generator for the node at ``path``; draws depend on the kind of device."""
+    generator = torch.Generator(device=device)
     state = seed_sequence(*path).generate_state(1, np.uint64)[0]
     return generator.manual_seed(int(state & np.uint64(2**63 - 1)))

@@ -8,6 +8,7 @@ name starts with; a weight matrix is named after the layer that owns it.
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,8 +35,10 @@ class Stages(nn.Module):
         """The names of the stages, input first, the head last."""
         return list(self.stages)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, outputs) of images (N, C, H, W)."""
+    def forward(self, images: Tensor, *, every_stage: bool = False) -> Any:
+        """Logits (N, outputs) of images (N, C, H, W); with ``every_stage`` as ``activations``."""
+        if every_stage:
+            return self.activations(images)
         for stage in self.stages.values():
             images = stage(images)
         return images

@@ -1,7 +1,8 @@
 """Strategies: what a study compares, each a module of functions that the training loop calls.
 
 A strategy file defines ``Settings`` and any of the hooks below; a hook it does not define costs
-nothing. All but ``phases``, ``start_plan`` and ``plan`` are written for one network, with tensors
+nothing, and neither does a FACT that no hook names among its keyword parameters. Those that do not
+take ``net`` run on the host. All others are written for one network, with tensors
 without a seed axis, and are mapped over the seeds of a pack: no random call, no ``.item()``, no
 Python branch on a tensor inside (branches on settings are fine).
 
@@ -12,17 +13,28 @@ Python branch on a tensor inside (branches on settings are fine).
 ``frozen(settings, *, stages, task) -> ensemble.Frozen``
     On the host, before a phase: what stays as it is during the phase. ``stages`` are the names of
     the stages that have parameters, from the input to the head.
-``before_task(net, memory, settings, *, task, context) -> memory``
-    Before a phase. ``task`` is its number, ``context`` the tensors of ``Context``.
+``optimizer(settings) -> dict``
+    What is added to the optimiser's settings: ``weight_decay``.
+``before_task(net, memory, settings, *, task, FACTS) -> memory``
+    Before a phase; ``params`` may be changed in place. ``task`` is its number; facts: ``context``,
+    the tensors of ``Context``; ``fresh``, the tensors of a newly initialised network by name.
 ``start_plan(settings) -> memory`` and
 ``plan(memory, settings, *, indices, task, first_pass, generator) -> (indices, tasks)``
     On the host, for one seed: the samples (pool indices and their tasks) added to a batch whose
     new samples are ``indices``. Changes its own memory (a dict of CPU tensors) in place.
 ``loss(net, batch, logits, memory, settings, *, context) -> dict[str, Tensor]``
     Terms added to the task's cross-entropy, by name. A term of strength zero is left out.
-``after_step(net, memory, settings, *, before, gradients, slots) -> memory``
+``own_step(settings) -> OwnStep`` and
+``own_loss(net, batch, memory, settings, *, context) -> Tensor``
+    A gradient step apart from the optimiser's, on a loss (a scalar) of the strategy's own.
+``after_step(net, memory, settings, *, FACTS) -> memory``
     After the optimiser's step. ``net.params`` (and the optimiser's ``slots``, by parameter name
-    and slot) may be changed in place; ``before`` and ``gradients`` map names to tensors.
+    and slot) may be changed in place. Facts, mappings by parameter name unless said otherwise:
+    ``before``, the parameters before the step; ``gradients``; ``slots``; ``activations``, the
+    output of every stage on the batch, by stage; ``batch``; ``context``; ``drawn``.
+``draw(settings, *, params, generator) -> dict[str, Tensor]``
+    On the host, for one seed, before every step: the fact ``drawn``. ``params`` are for reading
+    shapes, ``generator`` is the seed's own, on their device.
 ``visits(settings) -> Visits`` and
 ``visit(net, memory, settings, *, batch, draws, context) -> memory``
     After a phase's last step its training images, or as many as asked for, pass by once more in
@@ -38,14 +50,18 @@ Strategies compose: an entry with ``parts`` has the hooks of each part, each wit
 loss terms add up.
 """
 
+import functools
 import importlib
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from forgetting.ensemble import Ensemble, Frozen, Net
 from forgetting.errors import UserError
@@ -82,6 +98,17 @@ class Visits(NamedTuple):
     """At most how many of each seed, drawn from the seed tree; None: all."""
     batch: int
     """How many at a time."""
+
+
+class OwnStep(NamedTuple):
+    """A separate plain gradient step, theta <- theta - rate * gradient of the part's own loss."""
+
+    every: int
+    """Minibatches of the epoch that it is taken on together; a shorter rest takes no part."""
+    when: Literal["before", "after"]
+    """Before the first of them is trained on, or after the last."""
+    rate: float
+    """Step size."""
 
 
 @dataclass(frozen=True)
@@ -218,35 +245,90 @@ class Strategy:
         return terms
 
     def around_task(
-        self, hook: str, ensemble: Ensemble, memory: Memory, *, task: int, context: Context
+        self, hook: str, ensemble: Ensemble, memory: Memory, *, task: int, known: Mapping[str, Any]
     ) -> Memory:
         """Run ``before_task`` or ``after_task`` of every part; return the new memory."""
         memory = dict(memory)
         for key, part, f in self._with(hook):
 
-            def of_one(net: Net, own: Any, around: Context, f: Any = f, part: Part = part) -> Any:
-                return f(net, own, part.settings, task=task, context=around)
+            def of_one(net: Net, own: Any, facts: Any, f: Any = f, part: Part = part) -> Any:
+                return f(net, own, part.settings, task=task, **facts)
 
-            memory[key] = ensemble.map(of_one, memory.get(key, {}), context)
+            memory[key] = ensemble.map(of_one, memory.get(key, {}), _chosen(f, known))
         return memory
+
+    def draw(
+        self, ensemble: Ensemble, generators: Callable[[int, str], torch.Generator]
+    ) -> dict[str, Any]:
+        """Return what every part draws for a step, for all seeds of the ensemble."""
+        drawn = {}
+        for key, part, f in self._with("draw"):
+            of_seeds = []
+            for seed in range(ensemble.size):
+                params = {
+                    name: p.detach()[seed] if ensemble.stacked else p.detach()
+                    for name, p in ensemble.params.items()
+                }
+                of_seeds.append(f(part.settings, params=params, generator=generators(seed, key)))
+            drawn[key] = (
+                tree_map(lambda *leaves: torch.stack(leaves), *of_seeds)
+                if ensemble.stacked
+                else of_seeds[0]
+            )
+        return drawn
 
     def after_step(
         self,
         ensemble: Ensemble,
         memory: Memory,
-        *,
-        before: dict[str, Tensor],
-        gradients: dict[str, Tensor],
-        slots: dict[str, dict[str, Tensor]],
+        known: Mapping[str, Any],
+        drawn: Mapping[str, Any],
     ) -> Memory:
         """Run ``after_step`` of every part; return the new memory."""
         memory = dict(memory)
         for key, part, f in self._with("after_step"):
 
-            def of_one(
-                net: Net, own: Any, b: Any, g: Any, s: Any, f: Any = f, part: Part = part
-            ) -> Any:
-                return f(net, own, part.settings, before=b, gradients=g, slots=s)
+            def of_one(net: Net, own: Any, facts: Any, f: Any = f, part: Part = part) -> Any:
+                return f(net, own, part.settings, **facts)
 
-            memory[key] = ensemble.map(of_one, memory.get(key, {}), before, gradients, slots)
+            facts = _chosen(f, {**known, "drawn": drawn.get(key, {})})
+            memory[key] = ensemble.map(of_one, memory.get(key, {}), facts)
         return memory
+
+    def optimizer(self) -> dict[str, float]:
+        """Return what the parts add to the optimiser's settings: the sums by name."""
+        total: dict[str, float] = {}
+        for _, part, f in self._with("optimizer"):
+            for name, value in f(part.settings).items():
+                total[name] = total.get(name, 0.0) + value
+        return total
+
+    def own_steps(self) -> dict[str, OwnStep]:
+        """Return the separate gradient steps of the parts, by part."""
+        return {key: f(part.settings) for key, part, f in self._with("own_step")}
+
+    def own_loss(
+        self, key: str, ensemble: Ensemble, batch: Batch, memory: Memory, context: Context
+    ) -> Tensor:
+        """Return the loss of the separate step of the part ``key``: a scalar, or (S,)."""
+        ((part, function),) = [(p, f) for name, p, f in self._with("own_loss") if name == key]
+
+        def of_one(net: Net, batch: Batch, own: Any, around: Context) -> Tensor:
+            return function(net, batch, own, part.settings, context=around)
+
+        return ensemble.map(of_one, batch, memory.get(key, {}), context)
+
+    def facts(self, hook: str) -> set[str]:
+        """Return the names of all keyword parameters of a hook, of any part."""
+        return {name for _, _, f in self._with(hook) for name in _keywords(f)}
+
+
+@functools.cache
+def _keywords(function: Callable[..., Any]) -> tuple[str, ...]:
+    parameters = inspect.signature(function).parameters.values()
+    return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+
+
+def _chosen(function: Callable[..., Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those facts that a hook names."""
+    return {name: known[name] for name in _keywords(function) if name in known}

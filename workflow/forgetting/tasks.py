@@ -114,6 +114,8 @@ class ImageBenchmark:
     outputs: int
     output_names: tuple[str, ...] = ()
     """What the outputs stand for, (K,); empty where the data set names no classes."""
+    reset_head: bool = False
+    """Whether the head is set to zero at the start of every task."""
     _outputs_of_tasks: Tensor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

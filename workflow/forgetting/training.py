@@ -18,16 +18,16 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional
 from torch.utils._pytree import tree_map
 
 from forgetting.data_order import epoch_order
-from forgetting.ensemble import Ensemble, Net, Tensors
+from forgetting.ensemble import Ensemble, Tensors
 from forgetting.evaluation import accuracies
-from forgetting.randomness import numpy_generator
-from forgetting.recording import TOTAL, Record
+from forgetting.randomness import numpy_generator, torch_generator
+from forgetting.recording import Record
 from forgetting.settings import Settings as Base
 from forgetting.stages import Stages
+from forgetting.steps import Steps
 from forgetting.strategy import Context, Memory, Phase, Strategy
 from forgetting.tasks import Batch, ImageBenchmark
 
@@ -82,6 +82,7 @@ class Training:
         seeds: Sequence[int],
         keep: Callable[[str, int, float, Tensors], None],
         start: tuple[int, Tensors] | None = None,
+        fresh: Callable[[int], Tensors] = lambda task: {},
     ) -> None:
         """Prepare the training.
 
@@ -95,6 +96,7 @@ class Training:
             keep: Called with (checkpoint name, task, epoch, tensors with a leading seed axis);
                 epoch 0 stands for the end of the task.
             start: Task after which to start, and the weights to start from.
+            fresh: Returns newly initialised weights (S, ...) for a task, other ones each time.
         """
         self.benchmark, self.strategy, self.settings = benchmark, strategy, settings
         self.name, self.seeds, self._keep = name, list(seeds), keep
@@ -109,10 +111,12 @@ class Training:
             if any(phase.fresh for phase in self.phases)
             else {}
         )
-        self.optimizer = self._new_optimizer()
+        self.steps = Steps(self.ensemble, strategy, settings)
         self.memory: Memory = strategy.start(self.ensemble)
         self.plan_memory: Memory = strategy.start_plan(len(self.seeds))
         self._generators: dict[str, np.random.Generator] = {}
+        self._draws: dict[str, torch.Generator] = {}
+        self._fresh = fresh
         self.record = Record(seeds)
         # Where the training stands: the phase, whether it has begun, the next epoch and step.
         self.phase, self.begun, self.epoch, self.step = -1, False, 0, 0
@@ -160,10 +164,17 @@ class Training:
         if phase.fresh:
             self.ensemble.load(self._initial)
         if self.settings.reset_optimizer or phase.fresh:
-            self.optimizer = self._new_optimizer()
+            self.steps.restart()
+        if self.benchmark.reset_head:
+            self.ensemble.clear_head()
         self._freeze(phase)
+        known: dict[str, Any] = {"context": context}
+        if "fresh" in self.strategy.facts("before_task"):
+            known["fresh"] = {
+                n: self.ensemble.gather(t) for n, t in self._fresh(phase.task).items()
+            }
         self.memory = self.strategy.around_task(
-            "before_task", self.ensemble, self.memory, task=phase.task, context=context
+            "before_task", self.ensemble, self.memory, task=phase.task, known=known
         )
         self.begun = True
 
@@ -198,7 +209,7 @@ class Training:
                     context=context,
                 )
         self.memory = self.strategy.around_task(
-            "after_task", self.ensemble, self.memory, task=phase.task, context=context
+            "after_task", self.ensemble, self.memory, task=phase.task, known={"context": context}
         )
 
     def _batch(self, chosen: Tensor, tasks: Tensor | None, task: int) -> Batch:
@@ -229,8 +240,7 @@ class Training:
         chunk = math.ceil(steps / CHUNKS_PER_EPOCH)
         moments = {max(1, round(epoch * steps)): epoch for epoch in settings.checkpoint_epochs}
         passed = sum(self.epoch >= milestone for milestone in settings.milestones)
-        for group in self.optimizer.param_groups:
-            group["lr"] = settings.learning_rate * settings.gamma**passed
+        self.steps.set_rate(settings.learning_rate * settings.gamma**passed)
         device = benchmark.pool.images.device
         resident = torch.from_numpy(indices).to(device)
         plans = self.strategy.has("plan")
@@ -254,8 +264,13 @@ class Training:
                     chosen = torch.cat([chosen, torch.from_numpy(added[0]).to(device)], dim=1)
                     own = np.concatenate([own, added[1]], axis=1)
                 tasks = torch.from_numpy(own).to(device)
-            self._step(self._batch(chosen, tasks, phase.task), new, context)
+            self._own_steps(resident, steps, phase, context, when="before")
+            self.memory, facts = self.steps.step(
+                self._batch(chosen, tasks, phase.task), new, self.memory, context, self._drawn()
+            )
+            self.record.add_step(facts)
             self.step += 1
+            self._own_steps(resident, steps, phase, context, when="after")
             moment = moments.get(self.epoch * steps + self.step)
             if moment is not None:
                 self._checkpoint(phase.task, moment)
@@ -265,71 +280,34 @@ class Training:
                     return
         self.epoch, self.step = self.epoch + 1, 0
 
+    def _own_steps(
+        self, resident: Tensor, steps: int, phase: Phase, context: Context, *, when: str
+    ) -> None:
+        """Take the separate steps of the strategy that are due before or after a step."""
+        size = self.settings.batch_size
+        for key, own in self.strategy.own_steps().items():
+            first = self.step if when == "before" else self.step - own.every
+            if own.when != when or first % own.every or not 0 <= first <= steps - own.every:
+                continue
+            window = resident[:, first * size : (first + own.every) * size]
+            batch = self._batch(window, None, phase.task)
+            self.steps.own_step(key, own.rate, batch, self.memory, context)
+
+    def _drawn(self) -> dict[str, Any]:
+        """Return what the strategy draws for a step, with a leading seed axis if stacked."""
+        return self.strategy.draw(self.ensemble, self._torch_generator)
+
+    def _torch_generator(self, position: int, role: str) -> torch.Generator:
+        key = f"{position}/{role}"
+        if key not in self._draws:
+            device = self.benchmark.pool.images.device
+            self._draws[key] = torch_generator(self.name, self.seeds[position], role, device=device)
+        return self._draws[key]
+
     def _steps(self, phase: Phase) -> int:
         """Return the number of steps of one epoch."""
         images = self.benchmark.train_indices(phase.data).shape[1]
         return math.ceil(images / self.settings.batch_size)
-
-    # ---------------------------------------------------------------- one step
-
-    def _step(self, batch: Batch, new: int, context: Context) -> None:
-        ensemble, strategy, optimizer = self.ensemble, self.strategy, self.optimizer
-
-        def objective(
-            net: Net, batch: Batch, memory: Memory, context: Context
-        ) -> tuple[dict[str, Tensor], Tensor]:
-            logits = net(batch.inputs)
-            competing = (
-                logits if batch.mask is None else logits.masked_fill(~batch.mask, -torch.inf)
-            )
-            terms = {"loss": functional.cross_entropy(competing, batch.targets)}
-            terms |= strategy.loss(net, batch, logits, memory, context)
-            hits = competing.detach()[:new].argmax(dim=-1) == batch.targets[:new]
-            return terms, hits.sum() / new
-
-        terms, accuracy = ensemble.map(objective, batch, self.memory, context)
-        total = sum(terms.values())
-        for parameter in ensemble.params.values():
-            parameter.grad = None
-        total.sum().backward()
-        follow = strategy.has("after_step")
-        before = {n: p.detach().clone() for n, p in ensemble.params.items()} if follow else {}
-        optimizer.step()
-        if follow:
-            with torch.no_grad():
-                self.memory = strategy.after_step(
-                    ensemble,
-                    self.memory,
-                    before=before,
-                    gradients={n: p.grad for n, p in ensemble.params.items() if p.grad is not None},
-                    slots={n: self._slots(p) for n, p in ensemble.params.items()},
-                )
-        facts = {**terms, TOTAL: total, "accuracy": accuracy}
-        self.record.add_step({name: ensemble.spread(f.detach()) for name, f in facts.items()})
-
-    def _slots(self, parameter: Tensor) -> dict[str, Tensor]:
-        state = self.optimizer.state.get(parameter, {})
-        return {
-            name: slot
-            for name, slot in state.items()
-            if isinstance(slot, Tensor) and slot.shape == parameter.shape
-        }
-
-    def _new_optimizer(self) -> torch.optim.Optimizer:
-        settings, leaves = self.settings, list(self.ensemble.params.values())
-        if settings.optimizer == "adam":
-            return torch.optim.Adam(
-                leaves,
-                lr=settings.learning_rate,
-                betas=settings.betas,
-                weight_decay=settings.weight_decay,
-            )
-        return torch.optim.SGD(
-            leaves,
-            lr=settings.learning_rate,
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-        )
 
     # ---------------------------------------------------------------- facts
 
@@ -365,12 +343,13 @@ class Training:
         """Return everything that the rest of the training depends on, and the facts so far."""
         return {
             "weights": self.ensemble.state(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.steps.optimizer.state_dict(),
             "memory": self.memory,
             "plan_memory": self.plan_memory,
             "generators": {
                 key: json.dumps(g.bit_generator.state) for key, g in self._generators.items()
             },
+            "draws": {key: generator.get_state() for key, generator in self._draws.items()},
             "position": [self.phase, int(self.begun), self.epoch, self.step],
             "record": self.record.state(),
         }
@@ -378,13 +357,16 @@ class Training:
     def restore(self, state: dict[str, Any]) -> None:
         """Take up a training where ``state`` was taken."""
         self.ensemble.load(state["weights"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.steps.optimizer.load_state_dict(state["optimizer"])
         device = self.benchmark.pool.images.device
         self.memory = tree_map(lambda tensor: tensor.to(device), state["memory"])
         self.plan_memory = state["plan_memory"]
         for key, text in state["generators"].items():
             self._generators[key] = np.random.Generator(np.random.PCG64())
             self._generators[key].bit_generator.state = json.loads(text)
+        for key, drawn in state["draws"].items():
+            position, _, role = key.partition("/")
+            self._torch_generator(int(position), role).set_state(drawn)
         self.phase, begun, self.epoch, self.step = state["position"]
         self.begun = bool(begun)
         if self.begun:

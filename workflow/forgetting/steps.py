@@ -1,0 +1,118 @@
+"""One optimisation step of an ensemble: the loss, its gradient, the optimiser, what follows.
+
+Also the separate gradient step that a strategy may take on a loss of its own.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from forgetting.ensemble import Ensemble, Net
+from forgetting.recording import TOTAL
+from forgetting.strategy import Context, Memory, Strategy
+from forgetting.tasks import Batch
+
+if TYPE_CHECKING:
+    from forgetting.training import Settings
+
+
+class Steps:
+    """The optimiser of an ensemble under a strategy, step by step."""
+
+    def __init__(self, ensemble: Ensemble, strategy: Strategy, settings: "Settings") -> None:
+        self.ensemble, self.strategy, self.settings = ensemble, strategy, settings
+        self._wanted = strategy.facts("after_step")
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin with a fresh optimiser."""
+        settings, leaves = self.settings, list(self.ensemble.params.values())
+        asked = self.strategy.optimizer()
+        decay = settings.weight_decay + asked.get("weight_decay", 0.0)
+        if settings.optimizer == "adam":
+            self.optimizer: torch.optim.Optimizer = torch.optim.Adam(
+                leaves, lr=settings.learning_rate, betas=settings.betas, weight_decay=decay
+            )
+        else:
+            self.optimizer = torch.optim.SGD(
+                leaves, lr=settings.learning_rate, momentum=settings.momentum, weight_decay=decay
+            )
+
+    def set_rate(self, rate: float) -> None:
+        """Set the learning rate."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    def step(
+        self,
+        batch: Batch,
+        new: int,
+        memory: Memory,
+        context: Context,
+        drawn: dict[str, Any],
+    ) -> tuple[Memory, dict[str, Tensor]]:
+        """Train on a batch whose first ``new`` samples are the task's own.
+
+        Returns the strategy's memory and the step's facts, each (S,). ``drawn`` is what the
+        strategy's parts drew for this step, by part.
+        """
+        ensemble, strategy, wanted = self.ensemble, self.strategy, self._wanted
+
+        def objective(
+            net: Net, batch: Batch, memory: Memory, context: Context
+        ) -> tuple[dict[str, Tensor], Tensor, dict[str, Tensor]]:
+            if "activations" in wanted:
+                activations = net.activations(batch.inputs)
+                logits = list(activations.values())[-1]
+                seen = {name: output.detach() for name, output in activations.items()}
+            else:
+                logits, seen = net(batch.inputs), {}
+            competing = (
+                logits if batch.mask is None else logits.masked_fill(~batch.mask, -torch.inf)
+            )
+            terms = {"loss": functional.cross_entropy(competing, batch.targets)}
+            terms |= strategy.loss(net, batch, logits, memory, context)
+            hits = competing.detach()[:new].argmax(dim=-1) == batch.targets[:new]
+            return terms, hits.sum() / new, seen
+
+        terms, accuracy, seen = ensemble.map(objective, batch, memory, context)
+        total = sum(terms.values())
+        for parameter in ensemble.params.values():
+            parameter.grad = None
+        total.sum().backward()
+        known: dict[str, Any] = {"activations": seen, "batch": batch, "context": context}
+        if "before" in wanted:
+            known["before"] = {n: p.detach().clone() for n, p in ensemble.params.items()}
+        self.optimizer.step()
+        if strategy.has("after_step"):
+            if "gradients" in wanted:
+                gradients = {n: p.grad for n, p in ensemble.params.items() if p.grad is not None}
+                known["gradients"] = gradients
+            if "slots" in wanted:
+                known["slots"] = {n: self._slots(p) for n, p in ensemble.params.items()}
+            with torch.no_grad():
+                memory = strategy.after_step(ensemble, memory, known, drawn)
+        facts = {**terms, TOTAL: total, "accuracy": accuracy}
+        return memory, {name: ensemble.spread(f.detach()) for name, f in facts.items()}
+
+    def own_step(
+        self, key: str, rate: float, batch: Batch, memory: Memory, context: Context
+    ) -> None:
+        """Take the separate gradient step of the strategy's part ``key``."""
+        losses = self.strategy.own_loss(key, self.ensemble, batch, memory, context)
+        leaves = [p for p in self.ensemble.params.values() if p.requires_grad]
+        gradients = torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
+        with torch.no_grad():
+            for leaf, gradient in zip(leaves, gradients, strict=True):
+                if gradient is not None:
+                    leaf.sub_(gradient, alpha=rate)
+
+    def _slots(self, parameter: Tensor) -> dict[str, Tensor]:
+        state = self.optimizer.state.get(parameter, {})
+        return {
+            name: slot
+            for name, slot in state.items()
+            if isinstance(slot, Tensor) and slot.shape == parameter.shape
+        }
