@@ -39,6 +39,26 @@ TEXT = [
     "datasets",
     "fingerprint",
     "commit",
+    "output",
+    "condition",
+    "direction",
+    "inputs",
+    "layout",
+]
+# What tells the rows of a measure apart within a run, in the order of the rows.
+MEASURED = [
+    "task",
+    "epoch",
+    "of_task",
+    "output",
+    "matrix",
+    "depth",
+    "layer",
+    "condition",
+    "k",
+    "direction",
+    "stages_reset",
+    "statistic",
 ]
 WHERE_DIVERGED = ["diverged_task", "diverged_step"]
 
@@ -119,8 +139,8 @@ def measure(paths: Sequence[Path]) -> pd.DataFrame:
         names = {"benchmark": benchmark, "architecture": architecture, "strategy": strategy}
         parts.append(_with_id(pd.read_parquet(path), **names))
     found = set().union(*(part.columns for part in parts))
-    order = ["task", "epoch", "matrix", "depth", "layer", "statistic"]
-    table = _joined(parts, keys=[key for key in order if key in found], name="measure")
+    keys = [key for key in MEASURED if key in found]
+    table = _joined(parts, keys=keys, name="measure")
     ranks = table["statistic"].str.startswith("erank") & ~table["statistic"].str.endswith(PEAK)
     if not ranks.any():
         return table
@@ -130,7 +150,6 @@ def measure(paths: Sequence[Path]) -> pd.DataFrame:
     # A matrix of zeros has eRank 0 (or none) and no peak to fall from.
     normalised["value"] = normalised["value"] / peak.where(peak > 0)
     normalised["statistic"] += PEAK
-    keys = [key for key in order if key in found]
     return _joined([table, normalised], keys=keys, name="measure")
 
 
