@@ -111,7 +111,7 @@ def check(run: "RunView", training: TrainingSettings) -> None:
     """
     refused = None
     strategy = Strategy.from_entry(run.spec["strategy"])
-    hooks = ("before_task", "plan", "loss", "after_step")
+    hooks = ("before_task", "plan", "loss", "after_step", "own_step", "optimizer")
     extra = [hook for hook in hooks if strategy.has(hook)]
     phases = [phase for phase in strategy.phases(run.benchmark.tasks) if phase.task == 2]
     if run.benchmark.mask == "task":
