@@ -1,0 +1,82 @@
+"""Online learning written out, against the framework's own loop step by step."""
+
+import pytest
+import torch
+
+from forgetting import online
+from forgetting.architectures import convgru, mlp, resnet18
+from forgetting.ensemble import Ensemble
+from forgetting.randomness import torch_generator
+
+SHAPE, OUTPUTS = (1, 4, 5), 3
+
+
+def network(seed=0, hidden=(7, 6, 5), **settings):
+    chosen = mlp.Settings(hidden=hidden, **settings)
+    made = mlp.build(SHAPE, OUTPUTS, chosen, torch_generator("online", seed))
+    return made.to(torch.float64)
+
+
+def stream(seeds, steps):
+    generator = torch_generator("stream")
+    inputs = torch.randn(seeds, steps, *SHAPE, dtype=torch.float64, generator=generator)
+    return inputs, torch.randint(OUTPUTS, (seeds, steps), generator=generator)
+
+
+def by_framework(net, inputs, targets, *, rate, decay):
+    optimizer = torch.optim.SGD(net.parameters(), lr=rate, weight_decay=decay)
+    losses, hits = [], []
+    for image, target in zip(inputs, targets, strict=True):
+        logits = net(image[None])
+        loss = torch.nn.functional.cross_entropy(logits, target[None])
+        losses.append(loss.item())
+        hits.append(float(logits.argmax() == target))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return torch.tensor(losses, dtype=torch.float64), torch.tensor(hits, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.01])
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("hidden", [(7, 6, 5), (4,)])
+def test_it_is_stochastic_gradient_descent(seeds, hidden, decay):
+    inputs, targets = stream(seeds, 40)
+    ensemble = Ensemble([network(seed, hidden) for seed in range(seeds)])
+    steps = online.Online(ensemble, network(0, hidden))
+    # In two stretches, as an interrupted training takes them.
+    parts = [
+        steps.run(inputs[:, part], targets[:, part], rate=0.1, decay=decay)
+        for part in (slice(0, 25), slice(25, None))
+    ]
+    for seed in range(seeds):
+        alone = network(seed, hidden)
+        losses, hits = by_framework(alone, inputs[seed], targets[seed], rate=0.1, decay=decay)
+        found = torch.cat([part["loss"][:, seed] for part in parts])
+        torch.testing.assert_close(found, losses, rtol=1e-10, atol=1e-12)
+        assert torch.equal(torch.cat([part["accuracy"][:, seed] for part in parts]), hits)
+        for name, parameter in alone.named_parameters():
+            mine = ensemble.spread(ensemble.params[name])[seed]
+            torch.testing.assert_close(mine, parameter, rtol=1e-10, atol=1e-12)
+
+
+def test_all_seeds_at_once_are_the_seeds_in_turn():
+    inputs, targets = stream(2, 30)
+    wanted = torch.nn.functional.one_hot(targets, OUTPUTS).double()
+    turn = Ensemble([network(0), network(1)])
+    online.Online(turn, network()).run(inputs, targets, rate=0.1, decay=0.02)
+    together = Ensemble([network(0), network(1)])
+    names = [n for n, module in network().named_modules() if isinstance(module, torch.nn.Linear)]
+    layers = [(together.params[f"{n}.weight"], together.params[f"{n}.bias"]) for n in names]
+    with torch.no_grad():
+        online.all_networks(layers, inputs.flatten(2), wanted, rate=0.1, decay=0.02)
+    for name, parameter in turn.params.items():
+        torch.testing.assert_close(parameter, together.params[name], rtol=1e-10, atol=1e-12)
+
+
+def test_which_networks_it_applies_to():
+    assert online.applies(network())
+    assert not online.applies(network(activation="tanh"))
+    generator = torch_generator("other")
+    assert not online.applies(resnet18.build((3, 8, 8), 3, resnet18.Settings(width=2), generator))
+    assert not online.applies(convgru.build((3, 8, 8), 3, convgru.Settings(channels=2), generator))

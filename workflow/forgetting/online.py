@@ -1,0 +1,226 @@
+"""Online learning of a multilayer perceptron: one image a step, each seen once, written out.
+
+With one sample a step the gradient of a linear layer is an outer product, delta h^T, so a step of
+stochastic gradient descent on the loss -log softmax(z)_y is, layer by layer from the head down,
+
+    delta_head = softmax(z) - onehot(y),        delta_l = (W_l+1^T delta_l+1) * [h_l > 0],
+    W_l <- (1 - rate * decay) W_l - rate * delta_l h_l-1^T,     b_l likewise,
+
+(the chain rule), with deltas taken through the weights from before the step. The gradient is
+never formed: every weight is read three times (forward, backward, update) and written once. What
+the loop of ``forgetting.steps`` does in dozens of framework calls a layer is a handful here; the
+results are the same up to rounding.
+
+It applies to fully connected ReLU networks under plain stochastic gradient descent (with L2) where
+all outputs compete and no strategy looks into the step; ``applies`` decides. Seeds are trained in
+turn on a CPU; on a GPU together, by graphs of many steps captured once and replayed, so that no
+time goes into launching kernels.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from forgetting.ensemble import Ensemble
+from forgetting.stages import HEAD, Stages
+
+STRETCH = 1000
+"""Most steps taken at once, between which a training may be interrupted."""
+GRAPH = 100
+"""Steps of one captured graph."""
+
+
+def applies(network: Stages) -> bool:
+    """Whether the network is linear layers with ReLU between them, on flattened images."""
+    *hidden, head = network.stages.values()
+    if not isinstance(head, nn.Linear):
+        return False
+    for stage in hidden:
+        layers = [layer for layer in stage.children() if not isinstance(layer, nn.Flatten)]
+        if [type(layer) for layer in layers] != [nn.Linear, nn.ReLU]:
+            return False
+    return all(
+        layer.bias is not None for layer in network.modules() if isinstance(layer, nn.Linear)
+    )
+
+
+class Online:
+    """Steps of one sample for every seed of an ensemble, which is changed in place."""
+
+    def __init__(self, ensemble: Ensemble, network: Stages) -> None:
+        self._names = [
+            (f"{name}.weight", f"{name}.bias")
+            for name, module in network.named_modules()
+            if isinstance(module, nn.Linear)
+        ]
+        assert self._names[-1][0].startswith(f"stages.{HEAD}")
+        self._ensemble = ensemble
+        self._graph: _Graph | None = None
+
+    @torch.no_grad()
+    def run(
+        self, inputs: Tensor, targets: Tensor, *, rate: float, decay: float
+    ) -> dict[str, Tensor]:
+        """Take one step for each sample in order.
+
+        Args:
+            inputs: (S, n, ...) images.
+            targets: (S, n) outputs.
+            rate: Learning rate.
+            decay: L2 coefficient.
+
+        Returns:
+            ``loss`` and ``accuracy`` of every sample before its step, (n, S).
+        """
+        images = inputs.flatten(2)
+        layers = [
+            tuple(self._ensemble.spread(self._ensemble.params[name]) for name in names)
+            for names in self._names
+        ]
+        wanted = nn.functional.one_hot(targets, layers[-1][1].shape[-1]).to(images.dtype)
+        if images.device.type == "cuda":
+            logits = self._on_gpu(layers, images, wanted, rate=rate, decay=decay)
+        else:
+            logits = torch.stack(
+                [
+                    _one_network(
+                        [(weight[seed], bias[seed]) for weight, bias in layers],
+                        images[seed],
+                        wanted[seed],
+                        rate=rate,
+                        decay=decay,
+                    )
+                    for seed in range(len(images))
+                ]
+            )
+        losses = -(logits.log_softmax(dim=-1) * wanted).sum(dim=-1)
+        hits = (logits.argmax(dim=-1) == targets).to(images.dtype)
+        return {"loss": losses.T, "accuracy": hits.T}
+
+    def _on_gpu(
+        self,
+        layers: Sequence[tuple[Tensor, ...]],
+        images: Tensor,
+        wanted: Tensor,
+        *,
+        rate: float,
+        decay: float,
+    ) -> Tensor:
+        found, steps = [], images.shape[1]
+        whole = steps - steps % GRAPH
+        if whole:
+            fits = self._graph is not None and self._graph.settings == (rate, decay)
+            if self._graph is None or not fits:
+                self._graph = _Graph(layers, images, wanted, rate=rate, decay=decay)
+            for start in range(0, whole, GRAPH):
+                window = slice(start, start + GRAPH)
+                found.append(self._graph.replay(images[:, window], wanted[:, window]))
+        if whole < steps:
+            rest = slice(whole, steps)
+            found.append(
+                all_networks(layers, images[:, rest], wanted[:, rest], rate=rate, decay=decay)
+            )
+        return torch.cat(found, dim=1)
+
+
+def _one_network(
+    layers: Sequence[tuple[Tensor, Tensor]],
+    images: Tensor,
+    wanted: Tensor,
+    *,
+    rate: float,
+    decay: float,
+) -> Tensor:
+    """Return the logits (n, K) before each step; ``layers`` (weight, bias) change in place."""
+    keep = 1.0 - rate * decay
+    units = [bias.clone() for _, bias in layers]  # where each layer's output is written
+    deltas = [bias.clone() for _, bias in layers]
+    logits = torch.empty_like(wanted)
+    hidden, (head, head_bias) = layers[:-1], layers[-1]
+    relu_, zero_where_off = torch.relu_, torch.ops.aten.threshold_backward.grad_input
+    addmv, mv, softmax = torch.addmv, torch.mv, torch.softmax
+    downwards = [
+        (layers[depth + 1][0].T, deltas[depth + 1], units[depth], deltas[depth])
+        for depth in reversed(range(len(hidden)))
+    ]
+    for image, target, out in zip(images.unbind(), wanted.unbind(), logits.unbind(), strict=True):
+        below = image
+        for (weight, bias), unit in zip(hidden, units, strict=False):
+            below = relu_(addmv(bias, weight, below, out=unit))
+        addmv(head_bias, head, below, out=out)
+        softmax(out, 0, out=deltas[-1]).sub_(target)
+        # Every delta through the old weights, before any of them is changed.
+        for upper, delta, unit, own in downwards:
+            zero_where_off(mv(upper, delta, out=own), unit, 0, grad_input=own)
+        below = image
+        for (weight, bias), unit, delta in zip(layers, units, deltas, strict=True):
+            weight.addr_(delta, below, beta=keep, alpha=-rate)
+            if decay:
+                bias.mul_(keep)
+            bias.sub_(delta, alpha=rate)
+            below = unit
+    return logits
+
+
+def all_networks(
+    layers: Sequence[tuple[Tensor, ...]],
+    images: Tensor,
+    wanted: Tensor,
+    *,
+    rate: float,
+    decay: float,
+) -> Tensor:
+    """Return the logits (S, n, K) of all seeds before each step; ``layers`` change in place."""
+    keep, found = 1.0 - rate * decay, []
+    for step in range(images.shape[1]):
+        below = [images[:, step, None]]  # (S, 1, width)
+        for weight, bias in layers[:-1]:
+            below.append(torch.baddbmm(bias[:, None], below[-1], weight.mT).relu_())
+        weight, bias = layers[-1]
+        logits = torch.baddbmm(bias[:, None], below[-1], weight.mT)
+        found.append(logits[:, 0])
+        deltas = [logits.softmax(dim=-1) - wanted[:, step, None]]
+        for (weight, _), unit in zip(reversed(layers[1:]), reversed(below[1:]), strict=True):
+            deltas.append(torch.bmm(deltas[-1], weight) * (unit > 0))
+        for (weight, bias), delta, unit in zip(layers, reversed(deltas), below, strict=True):
+            weight.baddbmm_(delta.mT, unit, beta=keep, alpha=-rate)
+            bias.mul_(keep).sub_(delta[:, 0], alpha=rate)
+    return torch.stack(found, dim=1)
+
+
+class _Graph:
+    """``GRAPH`` steps of all seeds as one captured CUDA graph over fixed places in memory."""
+
+    def __init__(
+        self,
+        layers: Sequence[tuple[Tensor, ...]],
+        images: Tensor,
+        wanted: Tensor,
+        *,
+        rate: float,
+        decay: float,
+    ) -> None:
+        self.settings = (rate, decay)
+        self._images = images[:, :GRAPH].clone()
+        self._wanted = wanted[:, :GRAPH].clone()
+        saved = [tuple(tensor.clone() for tensor in layer) for layer in layers]
+        # Capturing asks for a warm-up on another stream; what it trains is taken back.
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            all_networks(layers, self._images[:, :3], self._wanted[:, :3], rate=rate, decay=decay)
+        torch.cuda.current_stream().wait_stream(stream)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._logits = all_networks(layers, self._images, self._wanted, rate=rate, decay=decay)
+        for layer, old in zip(layers, saved, strict=True):
+            for tensor, value in zip(layer, old, strict=True):
+                tensor.copy_(value)
+
+    def replay(self, images: Tensor, wanted: Tensor) -> Tensor:
+        """Take the steps for these samples."""
+        self._images.copy_(images)
+        self._wanted.copy_(wanted)
+        self._graph.replay()
+        return self._logits.clone()
