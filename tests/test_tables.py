@@ -57,6 +57,57 @@ def test_row_order_does_not_depend_on_the_order_of_files(study, built):
     pd.testing.assert_frame_equal(tables.measure(study[1][::-1]), built["erank"])
 
 
+def history(folder: Path, rows: list[tuple], seeds: dict[str, dict], name: str) -> tuple:
+    columns = ["seed", "task", "epoch", "step", "statistic", "value"]
+    folder.mkdir()
+    pd.DataFrame(rows, columns=columns).to_parquet(folder / "history.parquet")
+    spec = {"benchmark": {"name": name}, "architecture": {"name": "mlp"}}
+    return folder, {"spec": {**spec, "strategy": {"name": "sgd"}}, "seeds": seeds}
+
+
+def test_online_accuracy_weighs_steps_alike(tmp_path):
+    rows = [
+        (0, 1, 1, 4, "accuracy", 0.5),
+        (0, 1, 1, 5, "accuracy", 1.0),
+        (0, 1, 2, 4, "accuracy", 0.75),
+        (0, 1, 2, 5, "accuracy", 0.0),
+        (0, 1, 1, 4, "loss", 9.0),
+        (0, 2, 1, 4, "accuracy", 0.25),
+        (0, 2, 1, 5, "accuracy", 0.0),
+        (1, 1, 1, 4, "accuracy", 1.0),
+        (1, 2, 1, 4, "accuracy", 1.0),
+    ]
+    seeds = {"0": {"status": "finished"}, "1": {"status": "diverged", "task": 2, "step": 3}}
+    found = tables.online([history(tmp_path / "a", rows, seeds, "permuted")])
+    assert list(found.columns) == [*tables.ID, "task", "value"]
+    values = {(row.seed, row.task): row.value for row in found.itertuples()}
+    assert values == {
+        (0, 1): pytest.approx((4 * 0.5 + 1.0 + 4 * 0.75) / 10),
+        (0, 2): pytest.approx(0.2),
+        (1, 1): 1.0,
+    }
+
+
+def test_performance_is_in_the_metric_of_its_benchmark(built):
+    runs = built["runs"].copy()
+    online = runs[runs["benchmark"] == "split-short"][tables.ID].assign(task=1, value=0.5)
+    runs.loc[runs["benchmark"] == "split-short", "scenario_metric"] = "online"
+    found = tables.performance(built["accuracy"], runs, online)
+    first = found["benchmark"] == "split-short"
+    assert set(found.loc[first, "metric"]) == {"online"}
+    assert (found.loc[first, "value"] == 0.5).all()
+    for row in found[~first].itertuples():
+        own = one(
+            built["accuracy"],
+            **{key: getattr(row, key) for key in tables.ID},
+            metric=row.metric,
+            task=row.task,
+            after_task=row.task,
+        )
+        assert own["value"].item() == row.value
+        assert row.metric == one(runs, benchmark=row.benchmark)["scenario_metric"].iloc[0]
+
+
 def test_runs_names_the_diverged_seed_and_where(built):
     diverged = built["runs"][built["runs"]["status"] == "diverged"]
     assert diverged[[*tables.ID, "diverged_task"]].values.tolist() == [list(DIVERGED)]

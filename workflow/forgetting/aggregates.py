@@ -15,6 +15,8 @@ from forgetting.run_table import Entries, RunSpec
 from forgetting.study import Figure, Measure, Resources, Study
 
 BASE_TABLES = ("accuracy", "runs")
+WHERE_WANTED = ("online",)
+"""Tables made from runs for the studies that derive another table from them."""
 ENTRY_SETTINGS = {
     "benchmark": "benchmarks",
     "architecture": "architectures",
@@ -110,7 +112,9 @@ def table_sources(
     study: Study, document: Document, measures: Sequence[str]
 ) -> dict[str, tuple[str, ...]]:
     """Return every table of the study with the tables that it is derived from."""
-    known: dict[str, tuple[str, ...]] = dict.fromkeys((*BASE_TABLES, *measures), ())
+    asked = {source for table in study.tables.values() for source in table.made_from}
+    wanted = [name for name in WHERE_WANTED if name in asked]
+    known: dict[str, tuple[str, ...]] = dict.fromkeys((*BASE_TABLES, *wanted, *measures), ())
     derived: dict[str, tuple[str, ...]] = {"scores": ("accuracy",)}
     derived |= {name: tuple(table.made_from) for name, table in study.tables.items()}
     for name, sources in derived.items():

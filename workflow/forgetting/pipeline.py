@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from forgetting import configuration, sources, study
+from forgetting.aggregates import BASE_TABLES, WHERE_WANTED
 from forgetting.components import allowed
 from forgetting.configuration import Config
 from forgetting.documents import Document
@@ -23,7 +24,7 @@ from forgetting.plan import StudyPlan, build
 from forgetting.run_table import MissingData, RunSpec
 
 FOLDER = "{preset}/{study}{scope}"
-RUNS = ("accuracy", "runs")
+RUNS = (*BASE_TABLES, *WHERE_WANTED)
 
 
 class Pipeline:

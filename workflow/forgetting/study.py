@@ -61,8 +61,9 @@ class Benchmark(Entry):
     continues: Continued | None = None
     """Another benchmark with the same first tasks, whose runs are continued instead of training
     these tasks again."""
-    metric: Literal["task_masked", "class_incremental", "return"] = "task_masked"
-    """Accuracy that this benchmark is judged by."""
+    metric: Literal["task_masked", "class_incremental", "online", "return"] = "task_masked"
+    """Accuracy that this benchmark is judged by; online: of the samples trained on, before each is
+    learned from."""
     paper_datasets: list[str] = []
     """Data sets that count as the paper's own; any other gives the evidence "other data"."""
 

@@ -88,6 +88,46 @@ def accuracy(records: Sequence[tuple[Path, dict[str, Any]]]) -> pd.DataFrame:
     return _joined(parts, keys=["metric", "after_task", "task"], name="accuracy")
 
 
+def online(records: Sequence[tuple[Path, dict[str, Any]]]) -> pd.DataFrame:
+    """Accuracy on the samples trained on, before each is learned from; mean over a task's steps.
+
+    In training with one pass and one sample a step this is the online accuracy of Dohare et al.
+    (2024). A task in which the seed diverged has no row.
+    """
+    parts = []
+    for folder, record in records:
+        history = pd.read_parquet(folder / "history.parquet")
+        rows = history[history["statistic"] == "accuracy"].sort_values("step", kind="stable")
+        # A row is the mean over the steps since the row before in its epoch.
+        before = rows.groupby(["seed", "task", "epoch"])["step"].shift(fill_value=0)
+        rows = rows.assign(steps=rows["step"] - before)
+        rows = rows.assign(value=rows["value"] * rows["steps"])
+        sums = rows.groupby(["seed", "task"], as_index=False)[["value", "steps"]].sum()
+        found = sums.assign(value=sums["value"] / sums["steps"])[["seed", "task", "value"]]
+        ends = {int(s): about.get("task") for s, about in record["seeds"].items()}
+        diverged = found["task"] >= found["seed"].map(ends).astype(float).fillna(np.inf)
+        parts.append(_with_id(found[~diverged], **_entry_names(record)))
+    return _joined(parts, keys=["task"], name="online")
+
+
+def performance(
+    accuracy: pd.DataFrame, runs: pd.DataFrame, online: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """How well each task was learned, in the metric that its benchmark is judged by.
+
+    For ``online`` that accuracy; else the accuracy on the task's test images after training on
+    it. Columns: the run, task, metric, value.
+    """
+    metric = runs.drop_duplicates("benchmark").set_index("benchmark")["scenario_metric"]
+    own = accuracy[accuracy["after_task"] == accuracy["task"]]
+    tested = own[own["metric"] == own["benchmark"].map(metric)]
+    parts = [tested[[*ID, "task", "metric", "value"]]]
+    if online is not None:
+        judged = online[online["benchmark"].map(metric) == "online"]
+        parts.append(judged.assign(metric="online")[[*ID, "task", "metric", "value"]])
+    return _joined(parts, keys=["task"], name="performance")
+
+
 def runs(
     records: Sequence[tuple[Path, dict[str, Any]]], about: Mapping[str, Mapping[str, str]]
 ) -> pd.DataFrame:
@@ -234,6 +274,7 @@ def summary(
 
 
 FROM_TABLES: Mapping[str, Callable[..., pd.DataFrame]] = {
+    "performance": performance,
     "scores": scores,
     "representative_rank": representative_rank,
     "forgetting_rank": forgetting_rank,

@@ -33,9 +33,9 @@ def run(arguments: argparse.Namespace) -> None:
     if name == "runs":
         _need(arguments, "runs")
         table = tables.runs(tables.read_records(arguments.runs), json.loads(arguments.about))
-    elif name == "accuracy":
+    elif name in ("accuracy", "online"):
         _need(arguments, "runs")
-        table = tables.accuracy(tables.read_records(arguments.runs))
+        table = getattr(tables, name)(tables.read_records(arguments.runs))
     elif name in tables.FROM_TABLES:
         table = _from_tables(name, arguments.tables)
     else:
