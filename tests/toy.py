@@ -7,6 +7,7 @@ import torch
 
 from forgetting.benchmarks import split
 from forgetting.datasets import Dataset
+from forgetting.ensemble import Ensemble
 from forgetting.randomness import torch_generator
 from forgetting.strategy import Strategy
 from forgetting.training import Settings, Training
@@ -53,14 +54,14 @@ def benchmark(seeds, *, dtype=torch.float64, data: Dataset | None = None, **sett
     )
 
 
-def networks(of, seeds, architecture="mlp"):
+def networks(of, seeds, architecture="mlp", role=("initialisation",)):
     module = importlib.import_module(f"forgetting.architectures.{architecture}")
     return [
         module.build(
             of.input_shape,
             of.outputs,
             module.Settings(**SMALL[architecture]),
-            torch_generator("toy", seed, "initialisation"),
+            torch_generator("toy", seed, *role),
         ).to(of.pool.mean.dtype)
         for seed in seeds
     ]
@@ -82,6 +83,9 @@ def training(
     def keep(name, task, epoch, tensors):
         kept[name] = {n: t.detach().clone() for n, t in tensors.items()}
 
+    def fresh(task):
+        return Ensemble(networks(of, seeds, architecture, ("fresh", task))).state()
+
     result = Training(
         of,
         networks(of, seeds, architecture),
@@ -90,6 +94,7 @@ def training(
         name="toy",
         seeds=list(seeds),
         keep=keep,
+        fresh=fresh,
     )
     result.kept = kept
     return result

@@ -52,11 +52,12 @@ class Steps:
         memory: Memory,
         context: Context,
         drawn: dict[str, Any],
+        number: int,
     ) -> tuple[Memory, dict[str, Tensor]]:
         """Train on a batch whose first ``new`` samples are the task's own.
 
         Returns the strategy's memory and the step's facts, each (S,). ``drawn`` is what the
-        strategy's parts drew for this step, by part.
+        strategy's parts drew for this step, by part, and ``number`` the step's, from 1.
         """
         ensemble, strategy, wanted = self.ensemble, self.strategy, self._wanted
 
@@ -83,6 +84,7 @@ class Steps:
             parameter.grad = None
         total.sum().backward()
         known: dict[str, Any] = {"activations": seen, "batch": batch, "context": context}
+        known["step"] = number
         if "before" in wanted:
             known["before"] = {n: p.detach().clone() for n, p in ensemble.params.items()}
         self.optimizer.step()

@@ -31,10 +31,12 @@ Python branch on a tensor inside (branches on settings are fine).
     After the optimiser's step. ``net.params`` (and the optimiser's ``slots``, by parameter name
     and slot) may be changed in place. Facts, mappings by parameter name unless said otherwise:
     ``before``, the parameters before the step; ``gradients``; ``slots``; ``activations``, the
-    output of every stage on the batch, by stage; ``batch``; ``context``; ``drawn``.
-``draw(settings, *, params, generator) -> dict[str, Tensor]``
-    On the host, for one seed, before every step: the fact ``drawn``. ``params`` are for reading
-    shapes, ``generator`` is the seed's own, on their device.
+    output of every stage on the batch, by stage; ``batch``; ``context``; ``drawn``; ``step``, the
+    number (int) of this step in the training, from 1.
+``draw(settings, *, FACTS) -> dict[str, Tensor]``
+    On the host, for one seed, before every step: the fact ``drawn``. Facts: ``generator``, the
+    seed's own, on the device of the weights; ``params`` by name or the module ``network``, both
+    for reading shapes only; ``step`` as above.
 ``visits(settings) -> Visits`` and
 ``visit(net, memory, settings, *, batch, draws, context) -> memory``
     After a phase's last step its training images, or as many as asked for, pass by once more in
@@ -254,11 +256,12 @@ class Strategy:
             def of_one(net: Net, own: Any, facts: Any, f: Any = f, part: Part = part) -> Any:
                 return f(net, own, part.settings, task=task, **facts)
 
-            memory[key] = ensemble.map(of_one, memory.get(key, {}), _chosen(f, known))
+            with torch.no_grad():
+                memory[key] = ensemble.map(of_one, memory.get(key, {}), _chosen(f, known))
         return memory
 
     def draw(
-        self, ensemble: Ensemble, generators: Callable[[int, str], torch.Generator]
+        self, ensemble: Ensemble, generators: Callable[[int, str], torch.Generator], step: int
     ) -> dict[str, Any]:
         """Return what every part draws for a step, for all seeds of the ensemble."""
         drawn = {}
@@ -267,9 +270,15 @@ class Strategy:
             for seed in range(ensemble.size):
                 params = {
                     name: p.detach()[seed] if ensemble.stacked else p.detach()
-                    for name, p in ensemble.params.items()
+                    for name, p in (ensemble.params.items() if "params" in _keywords(f) else ())
                 }
-                of_seeds.append(f(part.settings, params=params, generator=generators(seed, key)))
+                known = {
+                    "generator": generators(seed, key),
+                    "params": params,
+                    "network": ensemble.net(ensemble.params, ensemble.buffers).training,
+                    "step": step,
+                }
+                of_seeds.append(f(part.settings, **_chosen(f, known)))
             drawn[key] = (
                 tree_map(lambda *leaves: torch.stack(leaves), *of_seeds)
                 if ensemble.stacked
@@ -304,8 +313,9 @@ class Strategy:
         return total
 
     def own_steps(self) -> dict[str, OwnStep]:
-        """Return the separate gradient steps of the parts, by part."""
-        return {key: f(part.settings) for key, part, f in self._with("own_step")}
+        """Return the separate gradient steps of the parts, by part; one of rate 0 is left out."""
+        asked = {key: f(part.settings) for key, part, f in self._with("own_step")}
+        return {key: own for key, own in asked.items() if own.rate}
 
     def own_loss(
         self, key: str, ensemble: Ensemble, batch: Batch, memory: Memory, context: Context

@@ -120,6 +120,7 @@ class Training:
         self.record = Record(seeds)
         # Where the training stands: the phase, whether it has begun, the next epoch and step.
         self.phase, self.begun, self.epoch, self.step = -1, False, 0, 0
+        self.taken = 0  # steps of all phases together
 
     # ---------------------------------------------------------------- the loop
 
@@ -265,8 +266,14 @@ class Training:
                     own = np.concatenate([own, added[1]], axis=1)
                 tasks = torch.from_numpy(own).to(device)
             self._own_steps(resident, steps, phase, context, when="before")
+            self.taken += 1
             self.memory, facts = self.steps.step(
-                self._batch(chosen, tasks, phase.task), new, self.memory, context, self._drawn()
+                self._batch(chosen, tasks, phase.task),
+                new,
+                self.memory,
+                context,
+                self._drawn(),
+                self.taken,
             )
             self.record.add_step(facts)
             self.step += 1
@@ -295,7 +302,7 @@ class Training:
 
     def _drawn(self) -> dict[str, Any]:
         """Return what the strategy draws for a step, with a leading seed axis if stacked."""
-        return self.strategy.draw(self.ensemble, self._torch_generator)
+        return self.strategy.draw(self.ensemble, self._torch_generator, self.taken)
 
     def _torch_generator(self, position: int, role: str) -> torch.Generator:
         key = f"{position}/{role}"
@@ -350,7 +357,7 @@ class Training:
                 key: json.dumps(g.bit_generator.state) for key, g in self._generators.items()
             },
             "draws": {key: generator.get_state() for key, generator in self._draws.items()},
-            "position": [self.phase, int(self.begun), self.epoch, self.step],
+            "position": [self.phase, int(self.begun), self.epoch, self.step, self.taken],
             "record": self.record.state(),
         }
 
@@ -367,7 +374,7 @@ class Training:
         for key, drawn in state["draws"].items():
             position, _, role = key.partition("/")
             self._torch_generator(int(position), role).set_state(drawn)
-        self.phase, begun, self.epoch, self.step = state["position"]
+        self.phase, begun, self.epoch, self.step, self.taken = state["position"]
         self.begun = bool(begun)
         if self.begun:
             self._freeze(self.phases[self.phase])
