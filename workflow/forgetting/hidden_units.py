@@ -1,0 +1,139 @@
+"""Hidden units of a staged network: the weights that lead into each, and those that lead out of it.
+
+Methods that replace units need, for every unit, its incoming weights, its outgoing ones and its
+activation. A hidden layer here is the last linear layer or convolution of a stage, whose units
+are the stage's outputs (channels of a convolution), where the next layer with weights, in a later
+stage, is linear or a convolution and nothing else sees the units. Norms behind the layer and
+pooling belong to the unit. Between a convolution and a linear layer the maps are flattened or
+averaged: a channel then has as many columns of the next weight as it has positions, side by side.
+
+Left out: layers whose units lead into a residual or dense connection, where one unit is added to,
+or seen by, many others; and inner layers of stages, whose activations are no stage's output. Of a
+ResNet-18 with fully connected layers behind it these are the fully connected ones.
+"""
+
+import functools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from forgetting.errors import UserError
+from forgetting.stages import Stages
+
+Named = tuple[str, Any]
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
+
+
+@dataclass(frozen=True)
+class HiddenLayer:
+    """One layer of hidden units; tensors are named as in the state dict."""
+
+    stage: str
+    """The stage whose output is the units' activation."""
+    units: int
+    weight: str
+    """Incoming weights, a row (or kernel of a convolution) for every unit."""
+    shape: tuple[int, ...]
+    """Shape of one unit's incoming weights."""
+    outgoing: str
+    """The next layer's weight; see ``columns``."""
+    outgoing_shape: tuple[int, ...]
+    """Shape of one unit's outgoing weights."""
+    outgoing_bias: str | None
+    """The next layer's bias, if it has one."""
+    zeros: tuple[str, ...]
+    """Tensors with an entry for every unit that is 0 in a new one: bias, shift and running mean of
+    norms."""
+    ones: tuple[str, ...]
+    """The same for 1: scale and running variance of norms."""
+
+    @property
+    def fan_in(self) -> int:
+        """The number of incoming weights of a unit."""
+        return math.prod(self.shape)
+
+    def activity(self, output: Tensor) -> Tensor:
+        """The stage's output (B, units, ...) as (B, units, positions)."""
+        return output.reshape(len(output), self.units, -1)
+
+    def columns(self, outgoing: Tensor) -> Tensor:
+        """A view of the next layer's weight whose first axis is the unit, (units, outputs, ...)."""
+        return outgoing.unflatten(1, (self.units, -1)).transpose(0, 1)
+
+    def outgoing_magnitude(self, outgoing: Tensor, positions: int) -> Tensor:
+        """Mean size of the outgoing weights: (units, positions) where every position of a unit has
+        its own, else (units, 1).
+        """
+        by_unit = self.columns(outgoing).abs().mean(1).flatten(1)
+        # The places of a kernel are not positions of the image.
+        own = outgoing.dim() == 2 and by_unit.shape[1] == positions
+        return by_unit if own else by_unit.mean(1, keepdim=True)
+
+
+@functools.lru_cache(maxsize=8)
+def hidden_layers(network: Stages) -> tuple[HiddenLayer, ...]:
+    """Return the layers of a network whose units can be replaced, input first.
+
+    Raises:
+        UserError: There is none.
+    """
+    layers = [
+        (stage, name, layer)
+        for stage, module in network.stages.items()
+        for name, layer in _chain(f"stages.{stage}", module)
+    ]
+    found = []
+    for position, (stage, name, layer) in enumerate(layers):
+        norms = []
+        for later, next_name, following in layers[position + 1 :]:
+            if later == stage and isinstance(following, NORMS):
+                norms.append((next_name, following))
+                continue
+            if later != stage and _weighs(layer) and _weighs(following):
+                found.append(_described(stage, (name, layer), norms, (next_name, following)))
+            break
+    if not found:
+        raise UserError(
+            "found no hidden layer whose units can be replaced in an architecture with the stages "
+            f"{', '.join(network.stage_names)}; take one with fully connected layers or plain "
+            "convolutions, such as mlp"
+        )
+    return tuple(found)
+
+
+def _described(stage: str, own: Named, norms: Sequence[Named], following: Named) -> HiddenLayer:
+    (name, layer), (next_name, next_layer) = own, following
+    units, inputs = len(layer.weight), next_layer.weight.shape[1]
+    zeros = [f"{name}.bias"] if layer.bias is not None else []
+    ones = []
+    for norm_name, norm in norms:
+        tensors = {n for n, _ in (*norm.named_parameters(), *norm.named_buffers())}
+        zeros += [f"{norm_name}.{n}" for n in ("bias", "running_mean") if n in tensors]
+        ones += [f"{norm_name}.{n}" for n in ("weight", "running_var") if n in tensors]
+    return HiddenLayer(
+        stage=stage,
+        units=units,
+        weight=f"{name}.weight",
+        shape=tuple(layer.weight.shape[1:]),
+        outgoing=f"{next_name}.weight",
+        outgoing_shape=(len(next_layer.weight), inputs // units, *next_layer.weight.shape[2:]),
+        outgoing_bias=f"{next_name}.bias" if next_layer.bias is not None else None,
+        zeros=tuple(zeros),
+        ones=tuple(ones),
+    )
+
+
+def _chain(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield what has parameters in a chain of modules; a block of another kind as a whole."""
+    if isinstance(module, nn.Sequential):
+        for key, child in module.named_children():
+            yield from _chain(f"{name}.{key}", child)
+    elif any(True for _ in module.parameters()):
+        yield name, module
+
+
+def _weighs(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups == 1)
