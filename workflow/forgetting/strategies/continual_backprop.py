@@ -1,0 +1,179 @@
+"""Continual backpropagation (Dohare et al. 2024, Nature 632, 768; as in the authors' code).
+
+After every step of the optimiser, in every hidden layer: the units' ages grow by 1, and with h the
+units' activations on the step's batch and decay eta
+
+    f <- eta f + (1 - eta) mean h                        f^ = f / (1 - eta^age)
+    y = mean|w_out| mean|h|                              (contribution)
+    y = mean|w_out| mean|h - f^| / mean|w_in|            (adaptable_contribution)
+    u <- eta u + (1 - eta) y                             u^ = u / (1 - eta^age).
+
+Units older than ``maturity`` are eligible; rate times their number is added to what is due, and the
+whole part of that many eligible units of the smallest u^ are replaced: incoming weights drawn anew,
+bias 0, outgoing weights 0, age, u and f 0. All layers are tested before any is changed; then they
+are changed from the input on, so where units of two neighbouring layers are replaced together, the
+weight between them is drawn.
+
+A channel is the unit of a convolution: means are over positions too, and where a linear layer
+follows, over the products of each position's mean activity with its own outgoing weights.
+
+Paper and code differ in one point. In both a new unit's outgoing weights are 0, so that it does not
+disturb the function, and what it contributed on average, w_out f^, is to be added to the next
+layer's biases; but the code sets f to 0 first and adds nothing (its code for convolutions does not
+mean to). ``transfer_bias`` is false, as published results came about; true is as the paper says.
+
+The published code resets Adam's moments of replaced units (and a count of steps for every weight,
+which torch's Adam does not keep, so that a new unit's first steps are larger here), never momentum.
+"""
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from forgetting.ensemble import Net
+from forgetting.hidden_units import HiddenLayer, hidden_layers
+from forgetting.settings import Settings as Base
+from forgetting.stages import Stages
+from forgetting.strategies import _unit_replacement as unit_replacement
+from forgetting.strategies._unit_replacement import Chosen, Slots
+from forgetting.strategy import Memory
+
+
+class Settings(Base):
+    """How many units are replaced, which, and by what."""
+
+    rate: Annotated[float, Field(ge=0, le=1)] = 1e-4
+    """Share of the eligible units of a layer replaced in a step; 0: none."""
+    maturity: Annotated[int, Field(ge=0)] = 100
+    """Age in steps that a unit must have passed to be replaced."""
+    decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    """Decay rate of the means of activation and utility."""
+    utility: Literal["contribution", "adaptable_contribution"] = "contribution"
+    """What makes a unit useful."""
+    accumulate: bool = True
+    """Whether fractions of a unit add up over steps; else each step rounds at random."""
+    transfer_bias: bool = False
+    """Whether a replaced unit's mean contribution goes to the next layer's biases."""
+    clear_slots: Literal["adam", "all", "none"] = "adam"
+    """What the optimiser keeps of replaced units' weights that is set to 0: Adam's moments, those
+    and momentum, or nothing."""
+    initialisation: Literal["kaiming", "lecun", "pytorch"] = "kaiming"
+    """Bound of the uniform incoming weights: sqrt(6 / fan_in), sqrt(3 / fan_in), or sqrt(1 /
+    fan_in)."""
+
+
+def start(net: Net, settings: Settings) -> Memory:
+    """Return ages and means of all hidden units, and what is due, by stage."""
+    if settings.rate == 0:
+        return {}
+    return {
+        layer.stage: {
+            "age": net.params[layer.weight].new_zeros(layer.units, dtype=torch.int64),
+            "mean": net.params[layer.weight].new_zeros(layer.units),
+            "utility": net.params[layer.weight].new_zeros(layer.units),
+            "due": net.params[layer.weight].new_zeros(()),
+        }
+        for layer in hidden_layers(net.training)
+    }
+
+
+def draw(
+    settings: Settings, *, network: Stages, generator: torch.Generator
+) -> dict[str, dict[str, Tensor]]:
+    """Draw incoming weights for as many units as can be due, by stage, and a chance to round up."""
+    if settings.rate == 0:
+        return {}
+    drawn = {}
+    for layer in hidden_layers(network):
+        weight = network.get_parameter(layer.weight)
+        shape = (unit_replacement.most(layer.units, settings.rate), *layer.shape)
+        limit = unit_replacement.bound(settings.initialisation, layer.fan_in)
+        drawn[layer.stage] = {"incoming": unit_replacement.uniform(shape, limit, weight, generator)}
+        if not settings.accumulate:
+            drawn[layer.stage]["chance"] = torch.rand(
+                (), dtype=weight.dtype, device=weight.device, generator=generator
+            )
+    return drawn
+
+
+def after_step(
+    net: Net,
+    memory: Memory,
+    settings: Settings,
+    *,
+    activations: dict[str, Tensor],
+    slots: Slots,
+    drawn: dict[str, dict[str, Tensor]],
+) -> Memory:
+    """Test all hidden units and replace those that are due."""
+    if settings.rate == 0:
+        return memory
+    tested = [
+        (layer, *_tested(net, memory[layer.stage], settings, layer, activations, drawn))
+        for layer in hidden_layers(net.training)
+    ]
+    memory = {}
+    for layer, own, chosen in tested:
+        if settings.transfer_bias and layer.outgoing_bias is not None:
+            _transfer(net, layer, chosen, own["mean"] / _unbias(own["age"], own["mean"], settings))
+        unit_replacement.replace(
+            net,
+            slots,
+            layer,
+            chosen,
+            incoming=drawn[layer.stage]["incoming"],
+            outgoing=0.0,
+            clear=settings.clear_slots,
+        )
+        for name in ("age", "mean", "utility"):
+            unit_replacement.overwrite(own[name], chosen, 0)
+        memory[layer.stage] = own
+    return memory
+
+
+def _tested(
+    net: Net,
+    own: dict[str, Tensor],
+    settings: Settings,
+    layer: HiddenLayer,
+    activations: dict[str, Tensor],
+    drawn: dict[str, dict[str, Tensor]],
+) -> tuple[dict[str, Tensor], Chosen]:
+    """Return a layer's new memory and the units to be replaced."""
+    activity = layer.activity(activations[layer.stage])
+    age = own["age"] + 1
+    mean = own["mean"].lerp(activity.mean((0, 2)), 1 - settings.decay)
+    unbias = _unbias(age, mean, settings)
+    adaptable = settings.utility == "adaptable_contribution"
+    apart = (activity - (mean / unbias)[:, None]) if adaptable else activity
+    outgoing = layer.outgoing_magnitude(net.params[layer.outgoing], activity.shape[2])
+    contribution = (outgoing * apart.abs().mean(0)).mean(1)
+    if adaptable:
+        contribution = contribution / net.params[layer.weight].abs().flatten(1).mean(1)
+    utility = own["utility"].lerp(contribution, 1 - settings.decay)
+    eligible = age > settings.maturity
+    fraction = settings.rate * eligible.sum()
+    if settings.accumulate:
+        due = own["due"] + fraction
+        count = due.floor()
+        due = due - count
+    else:
+        due, count = own["due"], (fraction + drawn[layer.stage]["chance"]).floor()
+    chosen = unit_replacement.lowest(
+        utility / unbias, eligible, count, unit_replacement.most(layer.units, settings.rate)
+    )
+    return {"age": age, "mean": mean, "utility": utility, "due": due}, chosen
+
+
+def _unbias(age: Tensor, like: Tensor, settings: Settings) -> Tensor:
+    return 1 - settings.decay ** age.to(like.dtype)
+
+
+def _transfer(net: Net, layer: HiddenLayer, chosen: Chosen, mean: Tensor) -> None:
+    """Add the mean contribution of the units replaced to the next layer's bias."""
+    assert layer.outgoing_bias is not None
+    columns = layer.columns(net.params[layer.outgoing])[chosen.units].flatten(2).sum(2)
+    kept = torch.where(chosen.replaced, mean[chosen.units], 0.0)
+    net.params[layer.outgoing_bias].add_(kept @ columns)
