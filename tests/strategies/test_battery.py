@@ -20,7 +20,19 @@ ACTIVE = {
     "ewc": {"strength": 10.0, "batch": 20},
     "si": {"strength": 1.0, "damping": 0.01},
     "single_task": {"task": 3},
+    "l2": {"strength": 0.01},
+    "effective_rank": {"rate": 0.01, "every": 2},
+    "continual_backprop": {"rate": 0.05, "maturity": 3},
+    "replace_most_useful": {"rate": 0.05, "maturity": 3},
+    "redo": {"threshold": 0.5, "every": 3},
+    "shrink_perturb": {"noise": 0.01},
 }
+# Architectures in which a strategy finds nothing to work on.
+WITHOUT = {
+    name: ("convgru", "resnet18") for name in ("continual_backprop", "replace_most_useful", "redo")
+}
+# Settings under which the gradient of a penalty is that of its value to all digits.
+CONVERGED = {"spectral_norm": {"strength": 0.1, "iterations": 400}}
 # Every strategy once, and once more where settings change what it keeps in memory.
 CASES = [pytest.param(name, ACTIVE.get(name, {}), id=name) for name in NAMES] + [
     pytest.param(
@@ -36,12 +48,39 @@ CASES = [pytest.param(name, ACTIVE.get(name, {}), id=name) for name in NAMES] + 
         {"buffer": 20, "fraction": 0.3, "replay_from": "earlier_tasks"},
         id="experience_replay-earlier_tasks",
     ),
+    pytest.param(
+        "effective_rank",
+        {"rate": 0.01, "every": 3, "when": "after", "layers": 1},
+        id="effective_rank-after",
+    ),
+    pytest.param(
+        "continual_backprop",
+        {
+            "rate": 0.05,
+            "maturity": 3,
+            "utility": "adaptable_contribution",
+            "accumulate": False,
+            "transfer_bias": True,
+            "clear_slots": "all",
+        },
+        id="continual_backprop-paper",
+    ),
+    pytest.param("redo", {"threshold": 0.5, "every": 3, "clear_slots": "all"}, id="redo-slots"),
+    pytest.param(
+        "shrink_perturb", {"when": "task_start", "shrink": 0.5, "noise": 0.1}, id="shrink-start"
+    ),
+    pytest.param("reset", {"weights": "same"}, id="reset-same"),
 ]
 NEUTRAL = {
     "sgd": [{}],
     "lwf": [{"alpha": 0.0}],
     "experience_replay": [{"buffer": 0}, {"replay": 0}, {"fraction": 0.0}],
     "freeze": [{"stages": 0}],
+    "effective_rank": [{"rate": 0}],
+    "continual_backprop": [{"rate": 0}],
+    "replace_most_useful": [{"rate": 0}],
+    "redo": [{"threshold": None}],
+    "shrink_perturb": [{"noise": 0}, {"noise": 0, "when": "task_start"}],
 }
 for _name in set(NAMES) - set(NEUTRAL):
     if "strength" in components.settings_class("strategies", _name).model_fields:
@@ -56,18 +95,20 @@ HOOKS = {
     "optimizer": ["settings"],
     "own_step": ["settings"],
     "own_loss": ["net", "batch", "memory", "settings", "context"],
-    "draw": ["settings", "params", "generator"],
     "visits": ["settings"],
     "visit": ["net", "memory", "settings", "batch", "draws", "context"],
     "after_task": ["net", "memory", "settings", "task", "context"],
 }
 # Hooks that name the facts they want, as keyword parameters, after these.
+OF_ONE = ["net", "memory", "settings"]
 FACTS = {
-    "before_task": ({"task"}, {"context", "fresh"}),
+    "before_task": (OF_ONE, {"task"}, {"context", "fresh"}),
     "after_step": (
+        OF_ONE,
         set(),
-        {"before", "gradients", "slots", "activations", "batch", "context", "drawn"},
+        {"before", "gradients", "slots", "activations", "batch", "context", "drawn", "step"},
     ),
+    "draw": (["settings"], set(), {"params", "network", "generator", "step"}),
 }
 
 
@@ -91,11 +132,11 @@ def test_hooks_have_the_arguments_that_the_loop_gives(name):
     for hook, arguments in HOOKS.items():
         if hasattr(module, hook):
             assert list(inspect.signature(getattr(module, hook)).parameters) == arguments
-    for hook, (always, facts) in FACTS.items():
+    for hook, (first, always, facts) in FACTS.items():
         if hasattr(module, hook):
             parameters = inspect.signature(getattr(module, hook)).parameters
-            positional, named = list(parameters)[:3], set(list(parameters)[3:])
-            assert positional == ["net", "memory", "settings"]
+            named = set(list(parameters)[len(first) :])
+            assert list(parameters)[: len(first)] == first
             assert always <= named <= always | facts
             assert all(parameters[name].kind.name == "KEYWORD_ONLY" for name in named)
 
@@ -133,6 +174,8 @@ def test_it_differs_from_plain_training_when_it_acts(name):
 @pytest.mark.parametrize("architecture", ["mlp", "convgru", "resnet18"])
 @pytest.mark.parametrize(("name", "chosen"), CASES)
 def test_a_pack_equals_its_seeds_alone(name, chosen, architecture, scenario):
+    if architecture in WITHOUT.get(name, ()):
+        pytest.skip("finds no units there")
     seeds = (0, 3)
     # Small steps over batches of equal size: batch norm over the two samples of a ragged last
     # batch amplifies rounding without bound.
@@ -160,6 +203,8 @@ class Killed(Exception):
 def test_memory_survives_save_and_load_in_mid_task(name, chosen, architecture, seeds, tmp_path):
     from forgetting import resume
 
+    if architecture in WITHOUT.get(name, ()):
+        pytest.skip("finds no units there")
     settings = {"architecture": architecture, "learning_rate": 0.01}
     whole = toy.trained(entry(name, chosen), seeds, **settings)
     # Stop in the middle of the second phase's second epoch (the first, where there is only one),
@@ -187,7 +232,7 @@ def test_memory_survives_save_and_load_in_mid_task(name, chosen, architecture, s
 )
 def test_a_penalty_is_positive_after_a_move_and_its_gradient_is_right(name, scenario):
     """In the second task; the gradient against central differences in random directions."""
-    run = toy.training(entry(name), scenario=scenario)
+    run = toy.training(entry(name, CONVERGED.get(name)), scenario=scenario)
 
     def stop():
         if (run.phase, run.step) == (1, 0):

@@ -1,0 +1,82 @@
+"""Regularisation of spectral norms (Lewandowski et al. 2025, arXiv 2406.06811).
+
+    strength * [ sum over weight matrices W of (sigma_max(W)^k - target)^2
+                 + sum over biases and shifts b of ||b||^2
+                 + sum over scales s of norms of ||s - 1||^2 ]
+
+is added to the loss. Lewandowski et al. keep the largest singular value of every layer near 1
+(target 1). The defaults, k = 2 and target 2, hence sigma_max near 1.19 for (sigma^2 - 2)^2, are
+those of the code of Prakash et al. (2025, arXiv 2509.22335). A kernel is the matrix outputs x
+(inputs * rows * columns).
+
+sigma_max is estimated by power iteration from a start vector that stays the same through training,
+so the loss is a function of the weights; in ``iterations`` steps it falls short of sigma_max as far
+as the next singular values are close. With v the last iterate and u = W^T v / ||W^T v|| the
+gradient is that of v^T W u with v and u held fixed, v u^T, exact where the iteration has converged.
+"""
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from forgetting.ensemble import Net
+from forgetting.randomness import numpy_generator
+from forgetting.settings import Settings as Base
+from forgetting.strategy import Context, Memory
+from forgetting.tasks import Batch
+from forgetting.weights import weight_matrices
+
+
+class Settings(Base):
+    """Strength and form of the regularisation."""
+
+    strength: Annotated[float, Field(ge=0)] = 1e-3
+    """Weight of the term."""
+    exponent: Annotated[float, Field(gt=0)] = 2.0
+    """Power k of the largest singular value."""
+    target: float = 2.0
+    """What its k-th power is drawn to; 1 in Lewandowski et al."""
+    iterations: Annotated[int, Field(gt=0)] = 10
+    """Steps of the power iteration."""
+
+
+def start(net: Net, settings: Settings) -> Memory:
+    """Return the start vector of every weight matrix, the same for all seeds."""
+    if settings.strength == 0:
+        return {}
+    vectors = {}
+    for name, matrix in weight_matrices(net.training, net.params).items():
+        drawn = numpy_generator("spectral norm", name).standard_normal(matrix.shape[0])
+        vectors[name] = torch.from_numpy(drawn).to(matrix.device, matrix.dtype)
+    return {"start": vectors}
+
+
+def loss(
+    net: Net, batch: Batch, logits: Tensor, memory: Memory, settings: Settings, *, context: Context
+) -> dict[str, Tensor]:
+    """Return the term."""
+    if settings.strength == 0:
+        return {}
+    terms = []
+    for name, matrix in weight_matrices(net.training, net.params).items():
+        sigma = largest_singular_value(matrix, memory["start"][name], settings.iterations)
+        terms.append((sigma**settings.exponent - settings.target).square())
+    for name, parameter in net.params.items():
+        if parameter.dim() == 1:
+            wanted = 1.0 if name.endswith(".weight") else 0.0
+            terms.append((parameter - wanted).square().sum())
+    return {"spectral_norm": settings.strength * torch.stack(terms).sum()}
+
+
+def largest_singular_value(matrix: Tensor, start: Tensor, iterations: int) -> Tensor:
+    """Estimate the largest singular value of a matrix (m, n) from a vector (m,)."""
+    fixed, v = matrix.detach(), start
+    for _ in range(iterations):
+        v = _unit(fixed @ (fixed.mT @ v))
+    return v @ matrix @ _unit(fixed.mT @ v)
+
+
+def _unit(vector: Tensor) -> Tensor:
+    return vector / vector.norm().clamp_min(torch.finfo(vector.dtype).tiny)
