@@ -1,6 +1,7 @@
 """The loop against a plain PyTorch loop, and the facts that it stores."""
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -194,3 +195,86 @@ def test_parts_compose():
          {"component": "experience_replay", "settings": {"buffer": 0}}]
     )  # fmt: skip
     assert neutral.record.accuracy == toy.trained(SGD).record.accuracy
+
+
+ONLINE = {"batch_size": 1, "epochs": 1, "momentum": 0.0, "learning_rate": 0.05}
+
+
+def online(parts, *, written_out, seeds=(0,), **settings):
+    run = toy.training(parts, seeds, **{**ONLINE, **settings})
+    run.benchmark = dataclasses.replace(run.benchmark, mask="none")
+    assert run.steps.online is not None
+    if not written_out:
+        run.steps.online = None
+    run.run()
+    return run
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        SGD,
+        [{"component": "l2", "settings": {"strength": 0.01}}],
+        [
+            {"component": "l2", "settings": {"strength": 0.01}},
+            {
+                "component": "effective_rank",
+                "settings": {"rate": 0.01, "every": 7, "when": "after"},
+            },
+        ],
+        [{"component": "effective_rank", "settings": {"rate": 0.01, "every": 7}}],
+    ],
+    ids=["sgd", "l2", "l2-er", "er-before"],
+)
+@pytest.mark.parametrize("seeds", [(0,), (0, 3)])
+def test_steps_of_one_sample_written_out_are_the_steps(parts, seeds):
+    out, loop = (
+        online(parts, written_out=written, seeds=seeds, checkpoint_epochs=(0.3,))
+        for written in (True, False)
+    )
+    assert out.kept.keys() == loop.kept.keys()
+    for name, tensors in out.kept.items():
+        for key, tensor in tensors.items():
+            torch.testing.assert_close(tensor, loop.kept[name][key], rtol=1e-9, atol=1e-11)
+    assert [row[:5] for row in out.record.history] == [row[:5] for row in loop.record.history]
+    values = [[row[5] for row in run.record.history] for run in (out, loop)]
+    assert values[0] == pytest.approx(values[1], rel=1e-9)
+
+
+def test_steps_of_one_sample_resume_anywhere():
+    whole = online(SGD, written_out=True)
+    for stop in (3, 17):
+        cut = toy.training(SGD, **ONLINE)
+        cut.benchmark = dataclasses.replace(cut.benchmark, mask="none")
+        calls = []
+
+        def at_step(calls=calls, stop=stop):
+            calls.append(None)
+            if len(calls) == stop:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            cut.run(at_step)
+        again = toy.training(SGD, **ONLINE)
+        again.benchmark = cut.benchmark
+        again.restore(copy.deepcopy(cut.state()))
+        again.run()
+        for key, tensor in whole.kept["task-3"].items():
+            assert torch.equal(tensor, again.kept["task-3"][key])
+        assert whole.record.history == again.record.history
+
+
+def test_steps_of_one_sample_diverge_where_the_loop_does():
+    runs = [online(SGD, written_out=w, learning_rate=1e200) for w in (True, False)]
+    assert runs[0].record.diverged == runs[1].record.diverged != {}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"momentum": 0.9}, {"optimizer": "adam"}, {"batch_size": 2}],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_other_steps_are_not_written_out(changed):
+    assert toy.training(SGD, **{**ONLINE, **changed}).steps.online is None
+    lwf = [{"component": "lwf", "settings": {}}]
+    assert toy.training(lwf, **ONLINE).steps.online is None

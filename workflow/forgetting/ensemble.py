@@ -115,6 +115,11 @@ class Ensemble:
         return torch.vmap(of_one, in_dims=axes, randomness="error")(*trees)
 
     @property
+    def network(self) -> Stages:
+        """The module that says how one network is built; its tensors may not be the present."""
+        return self._training
+
+    @property
     def trainable_stages(self) -> list[str]:
         """The names of the stages that have parameters, input first."""
         stages = self._training.stages.items()

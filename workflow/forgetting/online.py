@@ -48,10 +48,10 @@ def applies(network: Stages) -> bool:
 class Online:
     """Steps of one sample for every seed of an ensemble, which is changed in place."""
 
-    def __init__(self, ensemble: Ensemble, network: Stages) -> None:
+    def __init__(self, ensemble: Ensemble) -> None:
         self._names = [
             (f"{name}.weight", f"{name}.bias")
-            for name, module in network.named_modules()
+            for name, module in ensemble.network.named_modules()
             if isinstance(module, nn.Linear)
         ]
         assert self._names[-1][0].startswith(f"stages.{HEAD}")
@@ -95,7 +95,7 @@ class Online:
                 ]
             )
         losses = -(logits.log_softmax(dim=-1) * wanted).sum(dim=-1)
-        hits = (logits.argmax(dim=-1) == targets).to(images.dtype)
+        hits = (logits.argmax(dim=-1) == targets).float()
         return {"loss": losses.T, "accuracy": hits.T}
 
     def _on_gpu(

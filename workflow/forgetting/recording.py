@@ -41,6 +41,10 @@ class Record:
 
     def add_step(self, facts: dict[str, Tensor]) -> None:
         """Keep one step's facts, each (S,) on the device; ``TOTAL`` is among them."""
+        self.add_steps({name: fact[None] for name, fact in facts.items()})
+
+    def add_steps(self, facts: dict[str, Tensor]) -> None:
+        """Keep the facts of n steps, each (n, S)."""
         self._chunk.append(facts)
 
     def close_chunk(self, *, task: int, epoch: int, step: int) -> None:
@@ -48,7 +52,7 @@ class Record:
 
         ``epoch`` and ``step`` (in the epoch, from 1) are those of the chunk's last step.
         """
-        stacked = {name: torch.stack([f[name] for f in self._chunk]) for name in self._chunk[0]}
+        stacked = {name: torch.cat([f[name] for f in self._chunk]) for name in self._chunk[0]}
         means = {n: values.mean(dim=0).tolist() for n, values in stacked.items() if n != TOTAL}
         self.history += [
             [seed, task, epoch, step, name, values[position]]
@@ -56,7 +60,7 @@ class Record:
             for name, values in means.items()
         ]
         broken = ~stacked[TOTAL].isfinite()
-        first = step - len(self._chunk) + 1 + broken.int().argmax(dim=0)
+        first = step - len(broken) + 1 + broken.int().argmax(dim=0)
         self._chunk = []
         self.note_divergence(broken.any(dim=0), task, first)
 

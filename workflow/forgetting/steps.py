@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from forgetting.ensemble import Ensemble, Net
+from forgetting.online import Online, applies
 from forgetting.recording import TOTAL
 from forgetting.strategy import Context, Memory, Strategy
 from forgetting.tasks import Batch
@@ -24,6 +25,10 @@ class Steps:
     def __init__(self, ensemble: Ensemble, strategy: Strategy, settings: "Settings") -> None:
         self.ensemble, self.strategy, self.settings = ensemble, strategy, settings
         self._wanted = strategy.facts("after_step")
+        plain = not any(strategy.has(hook) for hook in ("loss", "plan", "after_step", "frozen"))
+        sgd = settings.optimizer == "sgd" and settings.momentum == 0 and settings.batch_size == 1
+        self.online = Online(ensemble) if plain and sgd and applies(ensemble.network) else None
+        """Steps written out, where nothing but plain steps of one sample is asked for."""
         self.restart()
 
     def restart(self) -> None:
@@ -44,6 +49,14 @@ class Steps:
         """Set the learning rate."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+
+    def steps_of_one(self, inputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Take a step for each sample (S, n, ...) in order; return their facts, each (n, S)."""
+        assert self.online is not None
+        (group,) = self.optimizer.param_groups
+        rate, decay = group["lr"], group["weight_decay"]
+        facts = self.online.run(inputs, targets, rate=rate, decay=decay)
+        return {**facts, TOTAL: facts["loss"]}
 
     def step(
         self,

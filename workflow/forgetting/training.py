@@ -23,6 +23,7 @@ from torch.utils._pytree import tree_map
 from forgetting.data_order import epoch_order
 from forgetting.ensemble import Ensemble, Tensors
 from forgetting.evaluation import accuracies
+from forgetting.online import STRETCH
 from forgetting.randomness import numpy_generator, torch_generator
 from forgetting.recording import Record
 from forgetting.settings import Settings as Base
@@ -116,7 +117,8 @@ class Training:
         self.plan_memory: Memory = strategy.start_plan(len(self.seeds))
         self._generators: dict[str, np.random.Generator] = {}
         self._draws: dict[str, torch.Generator] = {}
-        self._fresh = fresh
+        self._fresh, self._own = fresh, strategy.own_steps()
+        self._draws_chance = strategy.has("draw")
         self.record = Record(seeds)
         # Where the training stands: the phase, whether it has begun, the next epoch and step.
         self.phase, self.begun, self.epoch, self.step = -1, False, 0, 0
@@ -247,36 +249,21 @@ class Training:
         plans = self.strategy.has("plan")
         # Samples' own tasks matter only where a batch can mix tasks.
         mixed = plans or len(phase.data) > 1
+        everyone_competes = benchmark.mask == "none"
+        written_out = self.steps.online is not None and everyone_competes and not mixed
         while self.step < steps:
             at_step()
-            window = slice(self.step * settings.batch_size, (self.step + 1) * settings.batch_size)
-            chosen, tasks = resident[:, window], None
-            new = chosen.shape[1]
-            if mixed:
-                own = owners[:, window]
-                added = self.strategy.plan(
-                    self.plan_memory,
-                    indices=indices[:, window],
-                    task=phase.task,
-                    first_pass=self.epoch == 0,
-                    generators=self._generator,
-                )
-                if added is not None:
-                    chosen = torch.cat([chosen, torch.from_numpy(added[0]).to(device)], dim=1)
-                    own = np.concatenate([own, added[1]], axis=1)
-                tasks = torch.from_numpy(own).to(device)
             self._own_steps(resident, steps, phase, context, when="before")
-            self.taken += 1
-            self.memory, facts = self.steps.step(
-                self._batch(chosen, tasks, phase.task),
-                new,
-                self.memory,
-                context,
-                self._drawn(),
-                self.taken,
-            )
-            self.record.add_step(facts)
-            self.step += 1
+            if written_out:
+                count = self._undisturbed(steps, chunk, list(moments))
+                window = resident[:, self.step : self.step + count]
+                facts = self.steps.steps_of_one(*benchmark.fetch(window, phase.task))
+                self.record.add_steps(facts)
+            else:
+                self._one_step(phase, context, indices, owners, resident, mixed=mixed)
+                count = 1
+            self.taken += count
+            self.step += count
             self._own_steps(resident, steps, phase, context, when="after")
             moment = moments.get(self.epoch * steps + self.step)
             if moment is not None:
@@ -287,12 +274,58 @@ class Training:
                     return
         self.epoch, self.step = self.epoch + 1, 0
 
+    def _undisturbed(self, steps: int, chunk: int, moments: list[int]) -> int:
+        """Return how many steps may be taken at once before something else is due."""
+        done = self.epoch * steps + self.step
+        due = [STRETCH, steps - self.step, chunk - self.step % chunk]
+        due += [moment - done for moment in moments if moment > done]
+        due += [own.every - self.step % own.every for own in self._own.values()]
+        return min(due)
+
+    def _one_step(
+        self,
+        phase: Phase,
+        context: Context,
+        indices: np.ndarray,
+        owners: np.ndarray,
+        resident: Tensor,
+        *,
+        mixed: bool,
+    ) -> None:
+        """Train on the next batch; indices, tasks and resident indices (S, n) are the epoch's."""
+        size, device = self.settings.batch_size, resident.device
+        window = slice(self.step * size, (self.step + 1) * size)
+        chosen, tasks = resident[:, window], None
+        new = chosen.shape[1]
+        if mixed:
+            own = owners[:, window]
+            added = self.strategy.plan(
+                self.plan_memory,
+                indices=indices[:, window],
+                task=phase.task,
+                first_pass=self.epoch == 0,
+                generators=self._generator,
+            )
+            if added is not None:
+                chosen = torch.cat([chosen, torch.from_numpy(added[0]).to(device)], dim=1)
+                own = np.concatenate([own, added[1]], axis=1)
+            tasks = torch.from_numpy(own).to(device)
+        self.memory, facts = self.steps.step(
+            self._batch(chosen, tasks, phase.task),
+            new,
+            self.memory,
+            context,
+            self._drawn(),
+            self.taken + 1,
+        )
+        self.record.add_step(facts)
+
     def _own_steps(
         self, resident: Tensor, steps: int, phase: Phase, context: Context, *, when: str
     ) -> None:
         """Take the separate steps of the strategy that are due before or after a step."""
         size = self.settings.batch_size
-        for key, own in self.strategy.own_steps().items():
+        for key, own in self._own.items():
             first = self.step if when == "before" else self.step - own.every
             if own.when != when or first % own.every or not 0 <= first <= steps - own.every:
                 continue
@@ -302,7 +335,9 @@ class Training:
 
     def _drawn(self) -> dict[str, Any]:
         """Return what the strategy draws for a step, with a leading seed axis if stacked."""
-        return self.strategy.draw(self.ensemble, self._torch_generator, self.taken)
+        if not self._draws_chance:
+            return {}
+        return self.strategy.draw(self.ensemble, self._torch_generator, self.taken + 1)
 
     def _torch_generator(self, position: int, role: str) -> torch.Generator:
         key = f"{position}/{role}"
