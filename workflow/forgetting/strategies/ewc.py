@@ -26,9 +26,12 @@ a) and c' = c + F f/F' (theta' - a)^2, as for a weighted mean and its variance (
 
 ``accumulate: online`` has one anchor, the last task's weights, and F <- gamma F + F_t: with gamma 1
 Huszar's (2018, arXiv 1712.03847) correction, since these weights already minimise the earlier
-penalties and the last loss together; with gamma below 1 Schwarz et al.'s (2018, arXiv 1805.06370,
-section 4) forgetting of old tasks. They write one more gamma in front of F in the penalty, which
-is the same as a smaller lambda.
+penalties and the last loss together; with gamma below 1 Schwarz et al.'s (2018, arXiv 1805.06370)
+gradual forgetting of old tasks. They write one more gamma in front of F in the penalty, which is
+the same as a smaller lambda.
+
+The penalty has curvature lambda F_i: gradient descent with step r and momentum m is stable on it
+only while r lambda max F < 2 (1 + m); a strength beyond makes it diverge.
 """
 
 from typing import Annotated, Literal
@@ -56,9 +59,9 @@ class Settings(Base):
     (not the Fisher information: it vanishes where the training images are fitted)."""
     images: Annotated[int, Field(gt=0)] | None = None
     """Training images of a task that its Fisher is the mean over, drawn once; null: all."""
-    batch: Annotated[int, Field(gt=0)] = 32
+    batch: Annotated[int, Field(gt=0)] = 16
     """Images whose gradients are held at once; each takes the memory of the weights three times
-    over. Nothing but speed depends on it."""
+    over. Apart from rounding nothing but speed depends on it."""
     accumulate: Literal["separate", "online"] = "separate"
     """A penalty for every earlier task, or one around the last task's weights."""
     gamma: Annotated[float, Field(ge=0, le=1)] = 1.0

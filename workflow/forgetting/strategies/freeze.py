@@ -1,4 +1,4 @@
-"""Freezing from below (Ramasesh, Dyer & Raghu 2021, arXiv 2007.07400, section 4).
+"""Freezing from below (Ramasesh, Dyer & Raghu 2021, arXiv 2007.07400).
 
 From the second task on the first stages of the network keep the weights that the first task left
 them with; only the stages above are trained. How little the second task's accuracy suffers says

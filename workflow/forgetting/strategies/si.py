@@ -15,7 +15,8 @@ While the next task is trained, the penalty (equation 4; one anchor, the last ta
 
     L = L_task + c sum over i of Omega_i (theta_i - theta_t,i)^2
 
-holds the important parameters; there is no factor 1/2. The gradient g is that of the loss on the
+holds the important parameters; there is no factor 1/2. (Gradient descent with step r and momentum m
+is stable on it only while r 2 c max Omega < 2 (1 + m).) The gradient g is that of the loss on the
 task alone, as in the paper and the authors' code (several later codes take that of the whole
 loss): since after a step only the latter is at hand, the penalty's own gradient, 2 c Omega (theta -
 theta_t) at the weights before the step, is taken off again. Neither has the optimiser's weight
@@ -81,13 +82,7 @@ def loss(
 
 
 def after_step(
-    net: Net,
-    memory: Memory,
-    settings: Settings,
-    *,
-    before: Tensors,
-    gradients: Tensors,
-    slots: dict[str, dict[str, Tensor]],
+    net: Net, memory: Memory, settings: Settings, *, before: Tensors, gradients: Tensors
 ) -> Memory:
     """Add the step to the path integral; parameters without a gradient did not move."""
     if settings.strength == 0:
