@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import Tensor
 
+from forgetting import activations
 from forgetting.activations import activation_matrices, arrange
 from forgetting.architectures import convgru, mlp, resnet18
 from forgetting.measures import erank
@@ -185,7 +186,7 @@ def test_activations_in_batches_are_those_of_all_images(
 ) -> None:
     net = resnet().double()
     images = torch.randn(25, 3, 8, 8, dtype=torch.float64, generator=torch.Generator())
-    monkeypatch.setattr(erank, "forward_batch", lambda device: 10)
+    monkeypatch.setattr(activations, "forward_batch", lambda device: 10)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     found = list(activation_matrices(net.train(), images, layout=layout))
     whole = net.eval().activations(images)
