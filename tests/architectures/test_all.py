@@ -15,6 +15,27 @@ from forgetting.weights import weight_matrices
 CASES = {
     "mlp": ("mlp", {"hidden": [12, 9]}, ["hidden1", "hidden2", "head"]),
     "mlp-tanh": ("mlp", {"hidden": [7], "activation": "tanh"}, ["hidden1", "head"]),
+    "mlp-norm": (
+        "mlp",
+        {"hidden": [12, 9], "layer_norm": True, "initialisation": "kaiming_uniform"},
+        ["hidden1", "hidden2", "head"],
+    ),
+    "convnet": (
+        "convnet",
+        {"width": 3, "hidden": [8, 7], "padding": "same"},
+        ["conv1", "conv2", "conv3", "hidden1", "hidden2", "head"],
+    ),
+    "convnet-norm": (
+        "convnet",
+        {
+            "width": 3,
+            "hidden": [8],
+            "padding": "same",
+            "layer_norm": True,
+            "initialisation": "lecun_normal",
+        },
+        ["conv1", "conv2", "conv3", "hidden1", "head"],
+    ),
     "convgru": ("convgru", {"channels": 4, "steps": 2}, ["gru1", "features", "head"]),
     "convgru-deep": (
         "convgru",
@@ -36,6 +57,17 @@ CASES = {
         "resnet18",
         {"width": 3},
         ["stem", "stage1", "stage2", "stage3", "stage4", "features", "head"],
+    ),
+    "resnet18_mlp": (  # a bias before batch norm has no gradient
+        "resnet18_mlp",
+        {
+            "width": 3,
+            "hidden": [9, 8],
+            "biases": False,
+            "layer_norm": True,
+            "initialisation": "kaiming_fan_out",
+        },
+        ["stem", "stage1", "stage2", "stage3", "stage4", "features", "hidden1", "hidden2", "head"],
     ),
     "vgg": (
         "vgg",
@@ -185,7 +217,7 @@ def test_weight_matrices_of_a_slice_and_of_a_stack_of_seeds(case: str) -> None:
         assert torch.equal(matrix[1], weight_matrices(nets[0], sliced)[name])
 
 
-@pytest.mark.parametrize("name", ["mlp", "resnet18", "vgg", "densenet"])
+@pytest.mark.parametrize("name", ["mlp", "resnet18", "resnet18_mlp", "vgg", "densenet"])
 def test_initial_distribution_is_pytorchs(name: str) -> None:
     """Bounds are 1 / sqrt(fan_in), and the spread that of a uniform distribution."""
     module = importlib.import_module(f"forgetting.architectures.{name}")
