@@ -140,6 +140,10 @@ def cka_by_strength(given: Tables, settings: "CkaByStrength") -> Drawn:
     methods = [method for method in methods if method.among(drawn["strategy"])]
     if not any(method.rungs for method in methods):
         raise _panels.Nothing("Nothing to draw: cka.csv has no strategy at several strengths.")
+    # A network trained by plain SGD alone has nothing to compare.
+    rungs = {entry for method in methods for entry in method.rungs}
+    compared = drawn.loc[drawn["strategy"].isin(rungs), "architecture"]
+    drawn = drawn[drawn["architecture"].isin(compared)]
     architectures = plots.in_order(drawn["architecture"])
     columns = sum(bool(method.rungs) for method in methods)
     figure, axes = _frame.panels(len(architectures), columns, height=1.75, sharey=True)
