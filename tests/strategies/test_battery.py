@@ -28,9 +28,9 @@ ACTIVE = {
     "shrink_perturb": {"noise": 0.01},
 }
 # Architectures in which a strategy finds nothing to work on.
-WITHOUT = {
-    name: ("convgru", "resnet18") for name in ("continual_backprop", "replace_most_useful", "redo")
-}
+WITHOUT = dict.fromkeys(
+    ("continual_backprop", "replace_most_useful", "redo"), ("convgru", "resnet18")
+)
 # Settings under which the gradient of a penalty is that of its value to all digits.
 CONVERGED = {"spectral_norm": {"strength": 0.1, "iterations": 400}}
 # Every strategy once, and once more where settings change what it keeps in memory.

@@ -154,7 +154,7 @@ def _tested(
         contribution = contribution / net.params[layer.weight].abs().flatten(1).mean(1)
     utility = own["utility"].lerp(contribution, 1 - settings.decay)
     eligible = age > settings.maturity
-    fraction = settings.rate * eligible.sum()
+    fraction = settings.rate * eligible.sum().to(utility.dtype)
     if settings.accumulate:
         due = own["due"] + fraction
         count = due.floor()

@@ -107,7 +107,7 @@ def after_step(
         utility = own["utility"].lerp(useful, 1 - settings.decay)
         age = own["age"] + 1
         eligible = age > settings.maturity
-        due = own["due"] + settings.rate * eligible.sum()
+        due = own["due"] + settings.rate * eligible.sum().to(utility.dtype)
         chosen = unit_replacement.lowest(
             -utility, eligible, due.floor(), unit_replacement.most(layer.units, settings.rate)
         )
