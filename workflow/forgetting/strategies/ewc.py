@@ -93,8 +93,8 @@ def visit(
 ) -> Memory:
     """Add the squared gradients of a batch."""
     competing = torch.ones_like(context.outputs) if batch.mask is None else batch.mask
-    per_sample = batch._replace(mask=competing.expand(len(batch.targets), -1))
-    squares = squared_gradients(net, per_sample, draws, settings.fisher)
+    masks = competing.expand(len(batch.targets), -1)
+    squares = squared_gradients(net, batch._replace(mask=masks), draws, settings.fisher)
     return {
         **memory,
         "squares": {name: total + squares[name] for name, total in memory["squares"].items()},
@@ -107,6 +107,7 @@ def squared_gradients(net: Net, batch: Batch, draws: Tensor, fisher: str) -> dic
 
     The batch's mask is (B, K); ``draws`` (B,), uniform in [0, 1), choose the sampled labels.
     """
+    assert batch.mask is not None
     params = {name: p.detach() for name, p in net.params.items()}
 
     def of_one(image: Tensor, target: Tensor, mask: Tensor, draw: Tensor) -> dict[str, Tensor]:
@@ -115,7 +116,7 @@ def squared_gradients(net: Net, batch: Batch, draws: Tensor, fisher: str) -> dic
             # A finite floor: an output at -inf has gradient nan, which p = 0 would not cancel.
             return logits.masked_fill(~mask, -1e9).log_softmax(dim=0)
 
-        log_p, gradient_of = torch.func.vjp(log_likelihoods, params)
+        log_p, gradient_of, *_ = torch.func.vjp(log_likelihoods, params)
         every = torch.eye(len(log_p), dtype=log_p.dtype, device=log_p.device)
         if fisher == "exact":
             terms = list(zip(log_p.exp(), every, strict=True))

@@ -49,7 +49,7 @@ class Settings(Base):
 
 def start_plan(settings: Settings) -> Memory:
     """Return an empty buffer: indices and tasks of the samples, and the length of the stream."""
-    memory = {
+    memory: Memory = {
         "indices": torch.zeros(settings.buffer, dtype=torch.int64),
         "tasks": torch.zeros(settings.buffer, dtype=torch.int64),
         "seen": torch.zeros((), dtype=torch.int64),
