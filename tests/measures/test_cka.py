@@ -1,5 +1,6 @@
 """CKA against Song et al.'s definition by loops, its invariances and its bias; then the measure."""
 
+import dataclasses
 import itertools
 import math
 
@@ -215,6 +216,11 @@ def test_a_diverged_seed_has_no_rows(shift: RunView) -> None:
     nothing = cka.measure(diverged(diverged(shift, 4, 2), 7, 1), cka.Settings())
     assert len(nothing) == 0
     assert list(nothing.columns) == list(cka.COLUMNS)
+    # Where every seed diverged in task 2, no weights were kept after it.
+    none = diverged(diverged(shift, 4, 2), 7, 2)
+    moments = {n: at for n, at in none.record["checkpoint_tasks"].items() if at["task"] < 2}
+    gone = dataclasses.replace(none, record={**none.record, "checkpoint_tasks": moments})
+    assert len(cka.measure(gone, cka.Settings())) == 0
 
 
 def test_a_run_without_task_1_is_refused(shift: RunView) -> None:

@@ -37,6 +37,8 @@ def survivors(run: "RunView", task: int = 2) -> list[int]:
 
 def networks(run: "RunView", task: int, indices: Sequence[int]) -> dict[int, Stages]:
     """Return the networks of some seeds, by position in the pack, at the end of a task."""
+    if not indices:  # every seed diverged before, so nothing was kept
+        return {}
     name = end_of(run, task)
     return {index: run.network(index, name) for index in indices}
 
