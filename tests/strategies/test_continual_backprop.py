@@ -10,6 +10,7 @@ import toy
 from forgetting.ensemble import Ensemble
 from forgetting.hidden_units import hidden_layers
 from forgetting.randomness import torch_generator
+from forgetting.strategies import _unit_replacement as unit_replacement
 from forgetting.strategies import continual_backprop, redo, replace_most_useful
 
 from test_hidden_units import convolutional  # isort: skip
@@ -99,10 +100,11 @@ class Loops:
                 self.state[layer][j] = {"age": 0, "mean": 0.0, "utility": 0.0}
 
 
-def draws(settings, network, generator):
-    drawn = continual_backprop.draw(settings, network=network, generator=generator)
-    return drawn, [drawn[s]["incoming"] for s in STAGES], [
-        float(drawn[s].get("chance", 0.0)) for s in STAGES
+def draws(settings, network, generator, step):
+    drawn = continual_backprop.draw(settings, network=network, generator=generator, step=step)
+    of_layers = [drawn.get(stage, {}) for stage in STAGES]
+    return drawn, [own.get("incoming") for own in of_layers], [
+        float(own.get("chance", 0.0)) for own in of_layers
     ]  # fmt: skip
 
 
@@ -121,16 +123,22 @@ def test_replacements_are_those_of_the_published_loops(utility, transfer, accumu
     generator = torch.Generator().manual_seed(3)
     together = 0
     with torch.no_grad():
-        for _ in range(12):
+        for step in range(1, 13):
             slots = slots_like(ensemble, ("exp_avg", "momentum_buffer"))
             hidden = [
                 torch.randn(6, n, dtype=torch.float64, generator=generator).relu()
                 for n in WIDTHS[1:3]
             ]
-            drawn, rows, chance = draws(settings, net.training, generator)
+            drawn, rows, chance = draws(settings, net.training, generator, step)
             activations = dict(zip((*STAGES, "head"), (*hidden, None), strict=True))
             memory = continual_backprop.after_step(
-                net, memory, settings, activations=activations, slots=slots, drawn=drawn
+                net,
+                memory,
+                settings,
+                activations=activations,
+                slots=slots,
+                drawn=drawn,
+                step=step,
             )
             loops.step(hidden, rows, chance)
             together += {layer for layer, _ in loops.replaced} == {0, 1}
@@ -147,9 +155,11 @@ def test_replacements_are_those_of_the_published_loops(utility, transfer, accumu
                     )
             for layer, stage in enumerate(STAGES):
                 for j, unit in enumerate(loops.state[layer]):
-                    for fact, value in unit.items():
-                        assert float(memory[stage][fact][j]) == pytest.approx(value, rel=1e-12)
-                assert float(memory[stage]["due"]) == pytest.approx(loops.due[layer], abs=1e-12)
+                    own = {fact: float(values[j]) for fact, values in memory[stage].items()}
+                    assert step - own["born"] == unit["age"]
+                    assert own["utility"] == pytest.approx(unit["utility"], rel=1e-12)
+                    if transfer or utility == "adaptable_contribution":
+                        assert own["mean"] == pytest.approx(unit["mean"], rel=1e-12)
             # What the optimiser keeps: 0 for weights into, out of, and biases of units replaced.
             for layer in range(3):
                 shape = net.params[f"{WEIGHTS[layer]}.weight"].shape
@@ -182,7 +192,7 @@ def test_what_is_cleared_of_the_optimiser(clear, expected):
     net = ensemble.net(ensemble.params, ensemble.buffers)
     slots = slots_like(ensemble, ("exp_avg_sq", "momentum_buffer"))
     hidden = {s: torch.ones(2, n).double() for s, n in zip(STAGES, WIDTHS[1:], strict=False)}
-    drawn, _, _ = draws(settings, net.training, torch.Generator().manual_seed(0))
+    drawn, _, _ = draws(settings, net.training, torch.Generator().manual_seed(0), 1)
     with torch.no_grad():
         continual_backprop.after_step(
             net,
@@ -191,6 +201,7 @@ def test_what_is_cleared_of_the_optimiser(clear, expected):
             activations=hidden,
             slots=slots,
             drawn=drawn,
+            step=1,
         )
     for name in ("stages.hidden1.linear.weight", "stages.head.weight"):
         assert (slots[name]["exp_avg_sq"] == expected[0]).all()
@@ -209,12 +220,12 @@ def counts(rate, steps, **more):
     generator = torch.Generator().manual_seed(0)
     hidden = {s: torch.ones(1, n).double() for s, n in zip(STAGES, WIDTHS[1:], strict=False)}
     with torch.no_grad():
-        for _ in range(steps):
-            drawn, _, _ = draws(settings, net.training, generator)
+        for step in range(1, steps + 1):
+            drawn, _, _ = draws(settings, net.training, generator, step)
             memory = continual_backprop.after_step(
-                net, memory, settings, activations=hidden, slots={}, drawn=drawn
+                net, memory, settings, activations=hidden, slots={}, drawn=drawn, step=step
             )
-            found.append([int((memory[s]["age"] == 0).sum()) for s in STAGES])
+            found.append([int((memory[s]["born"] == step).sum()) for s in STAGES])
     return found
 
 
@@ -241,12 +252,29 @@ def test_only_mature_units_are_replaced():
     assert found == [[0, 0]] * 3 + [[5, 3]] + [[0, 0]] * 3 + [[5, 3]] + [[0, 0]] * 2
 
 
+def test_how_many_are_due_can_be_asked_at_any_step():
+    """As after a resume: from the middle, twice, and backwards."""
+    chosen = {"rate": 0.013, "maturity": 7}
+    whole = [unit_replacement.due(step, 31, **chosen) for step in range(1, 200)]
+    unit_replacement._schedule.cache_clear()
+    for step in (150, 150, 151, 20, 199):
+        assert unit_replacement.due(step, 31, **chosen) == whole[step - 1]
+    ages, left = [0] * 31, 0.0  # units by themselves, the oldest replaced
+    for count in whole:
+        ages = sorted((age + 1 for age in ages), reverse=True)
+        left += 0.013 * sum(age > 7 for age in ages)
+        assert count == int(left)
+        left -= count
+        ages[:count] = [0] * count
+    assert sum(whole) > 60
+
+
 def test_incoming_weights_are_drawn_within_their_bound():
     network = perceptron()
     for initialisation, square in (("kaiming", 6), ("lecun", 3), ("pytorch", 1)):
-        settings = continual_backprop.Settings(rate=0.4, initialisation=initialisation)
-        _, rows, _ = draws(settings, network, torch.Generator().manual_seed(1))
-        assert [tuple(r.shape) for r in rows] == [(3, 4), (2, 5)]  # the whole of 2.0, 1.2; plus one
+        settings = continual_backprop.Settings(rate=0.8, maturity=0, initialisation=initialisation)
+        _, rows, _ = draws(settings, network, torch.Generator().manual_seed(1), 1)
+        assert [tuple(r.shape) for r in rows] == [(4, 4), (2, 5)]  # the whole of 4.0 and 2.4
         for row, fan_in in zip(rows, (4, 5), strict=True):
             bound = math.sqrt(square / fan_in)
             assert 0.6 * bound < row.abs().max() <= bound
@@ -288,7 +316,8 @@ def test_channels_before_a_linear_layer(utility):
                     value /= float(own[j].mean())
                 expected[stage, j], means[stage, j] = 0.5 * value, mean
         before = {name: p.detach().clone() for name, p in net.params.items()}
-        drawn = continual_backprop.draw(settings, network=network, generator=generator)
+        drawn = continual_backprop.draw(settings, network=network, generator=generator, step=1)
+        assert set(drawn) == {"conv2", "fc"}
         memory = continual_backprop.after_step(
             net,
             continual_backprop.start(net, settings),
@@ -296,10 +325,11 @@ def test_channels_before_a_linear_layer(utility):
             activations=activations,
             slots={},
             drawn=drawn,
+            step=1,
         )
     gone = min(range(5), key=lambda j: expected["conv2", j])
     for (stage, j), value in expected.items():
-        age = int(memory[stage]["age"][j])
+        age = 1 - int(memory[stage]["born"][j])
         assert age == (0 if (stage, j) == ("conv2", gone) or (age == 0 and stage == "fc") else 1)
         if age:
             assert float(memory[stage]["utility"][j]) == pytest.approx(value, rel=1e-10)
@@ -311,7 +341,7 @@ def test_channels_before_a_linear_layer(utility):
     torch.testing.assert_close(
         net.params["stages.conv2.conv.weight"][gone], drawn["conv2"]["incoming"][0]
     )
-    (renewed,) = (memory["fc"]["age"] == 0).nonzero().flatten().tolist()
+    (renewed,) = (memory["fc"]["born"] == 1).nonzero().flatten().tolist()
     moved = before[f"{fc}.weight"][:, 4 * gone : 4 * gone + 4].sum(1) * means["conv2", gone]
     for k in range(6):
         wanted = 0.0 if k == renewed else float(before[f"{fc}.bias"][k] + moved[k])
@@ -331,13 +361,15 @@ def test_the_most_useful_units_are_replaced_with_random_outgoing_weights():
     age, utility, due = [[0] * 5, [0] * 3], [[0.0] * 5, [0.0] * 3], [0.0, 0.0]
     total = 0
     with torch.no_grad():
-        for _ in range(8):
+        for step in range(1, 9):
             weights, biases = plain(ensemble)
             slots = slots_like(ensemble, ("exp_avg", "momentum_buffer"))
             hidden = [
                 torch.randn(6, n, dtype=torch.float64, generator=generator) for n in WIDTHS[1:3]
             ]
-            drawn = replace_most_useful.draw(settings, network=net.training, generator=generator)
+            drawn = replace_most_useful.draw(
+                settings, network=net.training, generator=generator, step=step
+            )
             memory = replace_most_useful.after_step(
                 net,
                 memory,
@@ -345,6 +377,7 @@ def test_the_most_useful_units_are_replaced_with_random_outgoing_weights():
                 activations=dict(zip(STAGES, hidden, strict=True)),
                 slots=slots,
                 drawn=drawn,
+                step=step,
             )
             gone = []
             for layer in range(2):
@@ -376,7 +409,7 @@ def test_the_most_useful_units_are_replaced_with_random_outgoing_weights():
                 expected = torch.tensor(biases[index], dtype=torch.float64)
                 assert torch.equal(net.params[f"{name}.bias"], expected)
             for layer, stage in enumerate(STAGES):
-                assert memory[stage]["age"].tolist() == age[layer]
+                assert (step - memory[stage]["born"]).tolist() == age[layer]
                 assert memory[stage]["utility"].tolist() == pytest.approx(utility[layer])
     assert total >= 4
 
@@ -384,9 +417,9 @@ def test_the_most_useful_units_are_replaced_with_random_outgoing_weights():
 def test_bounds_of_new_weights_in_the_variant():
     network = convolutional()
     for kind, widest in (("height", math.sqrt(6 / 3)), ("fan_in", math.sqrt(6 / 9))):
-        settings = replace_most_useful.Settings(rate=1.0, kernel_bound=kind)
+        settings = replace_most_useful.Settings(rate=1.0, maturity=0, kernel_bound=kind)
         drawn = replace_most_useful.draw(
-            settings, network=network, generator=torch.Generator().manual_seed(0)
+            settings, network=network, generator=torch.Generator().manual_seed(0), step=1
         )
         incoming, outgoing = drawn["conv1"]["incoming"], drawn["conv1"]["outgoing"]
         assert incoming.shape == (3, 1, 3, 3)

@@ -67,7 +67,7 @@ class HiddenLayer:
         """Mean size of the outgoing weights: (units, positions) where every position of a unit has
         its own, else (units, 1).
         """
-        by_unit = self.columns(outgoing).abs().mean(1).flatten(1)
+        by_unit = outgoing.abs().mean(0).reshape(self.units, -1)
         # The places of a kernel are not positions of the image.
         own = outgoing.dim() == 2 and by_unit.shape[1] == positions
         return by_unit if own else by_unit.mean(1, keepdim=True)

@@ -1,11 +1,17 @@
-"""Replacing hidden units: which ones, and what all is overwritten.
+"""Replacing hidden units: how many and which ones, and what all is overwritten.
 
-How many units are replaced is a tensor, so nothing here branches on it: of every layer the
-``most`` candidates are taken, as many as can ever be due in one step, and what of them is not to
-be replaced is written back as it was. New weights need drawing for these few units only.
+Where fractions of a replacement add up, how many units of a layer are replaced in a step depends on
+numbers alone, not on weights: units too young are never replaced, so it does not matter which of
+the others were. ``due`` counts that ahead, on the host; the steps on which nothing is replaced,
+nearly all of them at usual rates, cost no more than the units' utilities, and new weights are drawn
+for the units to be replaced only. Where the number is left to chance it is a tensor, nothing may
+branch on it, and as many units as it can be are candidates: what is not to be replaced is written
+back as it was.
 """
 
+import functools
 import math
+from collections import deque
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -28,15 +34,52 @@ class Chosen(NamedTuple):
     """(m,) bool."""
 
 
-def most(units: int, rate: float) -> int:
-    """The units of a layer that can be due in one step: the whole part of rate * units, and one.
+class _Schedule:
+    """Counts the units due from step to step."""
 
-    What is left over from earlier steps is below 1.
+    def __init__(self, units: int, rate: float, maturity: int) -> None:
+        self.rate, self.maturity, self.units = rate, maturity, units
+        self.restart()
+
+    def restart(self) -> None:
+        self.step, self.now, self.left = 0, 0, 0.0
+        self.mature, self.young = 0, deque([(0, self.units)])  # (since which step, how many)
+
+    def at(self, step: int) -> int:
+        if step < self.step:
+            self.restart()
+        while self.step < step:
+            self.step += 1
+            while self.young and self.step - self.young[0][0] > self.maturity:
+                self.mature += self.young.popleft()[1]
+            self.left += self.rate * self.mature
+            self.now = min(int(self.left), self.mature)
+            self.left -= self.now
+            if self.now:
+                self.mature -= self.now
+                self.young.append((self.step, self.now))
+        return self.now
+
+
+_schedule = functools.lru_cache(maxsize=64)(_Schedule)
+
+
+def due(step: int, units: int, *, rate: float, maturity: int) -> int:
+    """How many units of a layer are replaced in a step of the training, counted from 1.
+
+    All are of age 0 at its start. In every step rate times the units older than ``maturity`` is
+    added to what is left over from earlier ones; the whole part of that is replaced, and of age 0
+    again.
     """
+    return _schedule(units, rate, maturity).at(step)
+
+
+def at_most(units: int, rate: float) -> int:
+    """The units of a layer that can be due in a step where fractions are rounded at random."""
     return min(units, int(rate * units) + 1)
 
 
-def lowest(scores: Tensor, eligible: Tensor, count: Tensor, candidates: int) -> Chosen:
+def lowest(scores: Tensor, eligible: Tensor, candidates: int, count: Tensor | int) -> Chosen:
     """Choose the ``count`` eligible units of the lowest scores; among equals the first."""
     ranked = torch.where(eligible, scores, torch.inf).argsort(stable=True)[:candidates]
     return Chosen(ranked, torch.arange(candidates, device=scores.device) < count)

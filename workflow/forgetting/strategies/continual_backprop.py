@@ -1,7 +1,7 @@
 """Continual backpropagation (Dohare et al. 2024, Nature 632, 768; as in the authors' code).
 
 After every step of the optimiser, in every hidden layer: the units' ages grow by 1, and with h the
-units' activations on the step's batch and decay eta
+units' activations on the step's batch, weights as they are after the step, and decay eta
 
     f <- eta f + (1 - eta) mean h                        f^ = f / (1 - eta^age)
     y = mean|w_out| mean|h|                              (contribution)
@@ -65,33 +65,40 @@ class Settings(Base):
 
 
 def start(net: Net, settings: Settings) -> Memory:
-    """Return ages and means of all hidden units, and what is due, by stage."""
+    """Return means of all hidden units and the step since which each is there, by stage."""
     if settings.rate == 0:
         return {}
     return {
         layer.stage: {
-            "age": net.params[layer.weight].new_zeros(layer.units, dtype=torch.int64),
+            "born": net.params[layer.weight].new_zeros(layer.units, dtype=torch.int64),
             "mean": net.params[layer.weight].new_zeros(layer.units),
             "utility": net.params[layer.weight].new_zeros(layer.units),
-            "due": net.params[layer.weight].new_zeros(()),
         }
         for layer in hidden_layers(net.training)
     }
 
 
 def draw(
-    settings: Settings, *, network: Stages, generator: torch.Generator
+    settings: Settings, *, network: Stages, generator: torch.Generator, step: int
 ) -> dict[str, dict[str, Tensor]]:
-    """Draw incoming weights for as many units as can be due, by stage, and a chance to round up."""
+    """Draw incoming weights for the units that are or can be due, and a chance, by stage."""
     if settings.rate == 0:
         return {}
-    drawn = {}
+    drawn: dict[str, dict[str, Tensor]] = {}
     for layer in hidden_layers(network):
         weight = network.get_parameter(layer.weight)
-        shape = (unit_replacement.most(layer.units, settings.rate), *layer.shape)
-        limit = unit_replacement.bound(settings.initialisation, layer.fan_in)
-        drawn[layer.stage] = {"incoming": unit_replacement.uniform(shape, limit, weight, generator)}
-        if not settings.accumulate:
+        candidates = unit_replacement.at_most(layer.units, settings.rate)
+        if settings.accumulate:
+            candidates = unit_replacement.due(
+                step, layer.units, rate=settings.rate, maturity=settings.maturity
+            )
+        if candidates:
+            limit = unit_replacement.bound(settings.initialisation, layer.fan_in)
+            shape = (candidates, *layer.shape)
+            drawn[layer.stage] = {
+                "incoming": unit_replacement.uniform(shape, limit, weight, generator),
+            }
+        if candidates and not settings.accumulate:
             drawn[layer.stage]["chance"] = torch.rand(
                 (), dtype=weight.dtype, device=weight.device, generator=generator
             )
@@ -106,69 +113,75 @@ def after_step(
     activations: dict[str, Tensor],
     slots: Slots,
     drawn: dict[str, dict[str, Tensor]],
+    step: int,
 ) -> Memory:
-    """Test all hidden units and replace those that are due."""
+    """Update the utilities of all hidden units and replace those that are due."""
     if settings.rate == 0:
         return memory
-    tested = [
-        (layer, *_tested(net, memory[layer.stage], settings, layer, activations, drawn))
-        for layer in hidden_layers(net.training)
-    ]
-    memory = {}
-    for layer, own, chosen in tested:
+    layers = hidden_layers(net.training)
+    memory = {
+        layer.stage: _updated(net, memory[layer.stage], settings, layer, activations, step)
+        for layer in layers
+    }
+    due = [layer for layer in layers if layer.stage in drawn]
+    chosen = [_chosen(memory[at.stage], settings, drawn[at.stage], step) for at in due]
+    for layer, units in zip(due, chosen, strict=True):
+        own = {name: fact.clone() for name, fact in memory[layer.stage].items()}
         if settings.transfer_bias and layer.outgoing_bias is not None:
-            _transfer(net, layer, chosen, own["mean"] / _unbias(own["age"], own["mean"], settings))
+            _transfer(net, layer, units, own["mean"] / _unbias(own, settings, step))
         unit_replacement.replace(
             net,
             slots,
             layer,
-            chosen,
+            units,
             incoming=drawn[layer.stage]["incoming"],
             outgoing=0.0,
             clear=settings.clear_slots,
         )
-        for name in ("age", "mean", "utility"):
-            unit_replacement.overwrite(own[name], chosen, 0)
+        for name, value in (("born", step), ("mean", 0), ("utility", 0)):
+            unit_replacement.overwrite(own[name], units, value)
         memory[layer.stage] = own
     return memory
 
 
-def _tested(
+def _updated(
     net: Net,
     own: dict[str, Tensor],
     settings: Settings,
     layer: HiddenLayer,
     activations: dict[str, Tensor],
-    drawn: dict[str, dict[str, Tensor]],
-) -> tuple[dict[str, Tensor], Chosen]:
-    """Return a layer's new memory and the units to be replaced."""
-    activity = layer.activity(activations[layer.stage])
-    age = own["age"] + 1
-    mean = own["mean"].lerp(activity.mean((0, 2)), 1 - settings.decay)
-    unbias = _unbias(age, mean, settings)
+    step: int,
+) -> dict[str, Tensor]:
+    """Return a layer's memory with this step's activations and weights."""
+    activity, mean = layer.activity(activations[layer.stage]), own["mean"]
     adaptable = settings.utility == "adaptable_contribution"
-    apart = (activity - (mean / unbias)[:, None]) if adaptable else activity
+    if adaptable or settings.transfer_bias:
+        mean = mean.lerp(activity.mean((0, 2)), 1 - settings.decay)
+    if adaptable:
+        activity = activity - (mean / _unbias(own, settings, step))[:, None]
     outgoing = layer.outgoing_magnitude(net.params[layer.outgoing], activity.shape[2])
-    contribution = (outgoing * apart.abs().mean(0)).mean(1)
+    contribution = (outgoing * activity.abs().mean(0)).mean(1)
     if adaptable:
         contribution = contribution / net.params[layer.weight].abs().flatten(1).mean(1)
     utility = own["utility"].lerp(contribution, 1 - settings.decay)
-    eligible = age > settings.maturity
-    fraction = settings.rate * eligible.sum().to(utility.dtype)
-    if settings.accumulate:
-        due = own["due"] + fraction
-        count = due.floor()
-        due = due - count
-    else:
-        due, count = own["due"], (fraction + drawn[layer.stage]["chance"]).floor()
-    chosen = unit_replacement.lowest(
-        utility / unbias, eligible, count, unit_replacement.most(layer.units, settings.rate)
-    )
-    return {"age": age, "mean": mean, "utility": utility, "due": due}, chosen
+    return {"born": own["born"], "mean": mean, "utility": utility}
 
 
-def _unbias(age: Tensor, like: Tensor, settings: Settings) -> Tensor:
-    return 1 - settings.decay ** age.to(like.dtype)
+def _unbias(own: dict[str, Tensor], settings: Settings, step: int) -> Tensor:
+    return 1 - settings.decay ** (step - own["born"]).to(own["mean"].dtype)
+
+
+def _chosen(
+    own: dict[str, Tensor], settings: Settings, drawn: dict[str, Tensor], step: int
+) -> Chosen:
+    """Return the units of a layer to be replaced."""
+    eligible, candidates = step - own["born"] > settings.maturity, len(drawn["incoming"])
+    count: Tensor | int = candidates
+    if not settings.accumulate:
+        fraction = settings.rate * eligible.sum().to(own["utility"].dtype)
+        count = (fraction + drawn["chance"]).floor()
+    scores = own["utility"] / _unbias(own, settings, step)
+    return unit_replacement.lowest(scores, eligible, candidates, count)
 
 
 def _transfer(net: Net, layer: HiddenLayer, chosen: Chosen, mean: Tensor) -> None:

@@ -46,38 +46,40 @@ class Settings(Base):
 
 
 def start(net: Net, settings: Settings) -> Memory:
-    """Return age and utility of all hidden units, and what is due, by stage."""
+    """Return the utility of all hidden units and the step since which each is there, by stage."""
     if settings.rate == 0:
         return {}
     return {
         layer.stage: {
-            "age": net.params[layer.weight].new_zeros(layer.units, dtype=torch.int64),
+            "born": net.params[layer.weight].new_zeros(layer.units, dtype=torch.int64),
             "utility": net.params[layer.weight].new_zeros(layer.units),
-            "due": net.params[layer.weight].new_zeros(()),
         }
         for layer in hidden_layers(net.training)
     }
 
 
 def draw(
-    settings: Settings, *, network: Stages, generator: torch.Generator
+    settings: Settings, *, network: Stages, generator: torch.Generator, step: int
 ) -> dict[str, dict[str, Tensor]]:
-    """Draw weights into and out of as many units as can be due, by stage."""
+    """Draw weights into and out of the units that are due, by stage."""
     if settings.rate == 0:
         return {}
     drawn = {}
     for layer in hidden_layers(network):
-        units = unit_replacement.most(layer.units, settings.rate)
-        into, out = (network.get_parameter(name) for name in (layer.weight, layer.outgoing))
-        drawn[layer.stage] = {
-            name: unit_replacement.uniform(
-                (units, *shape), limit(weight, settings), weight, generator
-            )
-            for name, shape, weight in (
-                ("incoming", layer.shape, into),
-                ("outgoing", layer.outgoing_shape, out),
-            )
+        units = unit_replacement.due(
+            step, layer.units, rate=settings.rate, maturity=settings.maturity
+        )
+        weights = {
+            "incoming": (network.get_parameter(layer.weight), layer.shape),
+            "outgoing": (network.get_parameter(layer.outgoing), layer.outgoing_shape),
         }
+        if units:
+            drawn[layer.stage] = {
+                name: unit_replacement.uniform(
+                    (units, *shape), limit(weight, settings), weight, generator
+                )
+                for name, (weight, shape) in weights.items()
+            }
     return drawn
 
 
@@ -95,27 +97,27 @@ def after_step(
     activations: dict[str, Tensor],
     slots: Slots,
     drawn: dict[str, dict[str, Tensor]],
+    step: int,
 ) -> Memory:
-    """Test all hidden units and replace those that are due, input side first."""
+    """Update the utilities of all hidden units and replace those due, input side first."""
     if settings.rate == 0:
         return memory
-    tested = []
+    memory = dict(memory)
+    due = []
     for layer in hidden_layers(net.training):
         own, activity = memory[layer.stage], layer.activity(activations[layer.stage])
         outgoing = layer.columns(net.params[layer.outgoing]).abs().flatten(1).mean(1)
         useful = activity.mean((0, 2)).abs() * outgoing
         utility = own["utility"].lerp(useful, 1 - settings.decay)
-        age = own["age"] + 1
-        eligible = age > settings.maturity
-        due = own["due"] + settings.rate * eligible.sum().to(utility.dtype)
-        chosen = unit_replacement.lowest(
-            -utility, eligible, due.floor(), unit_replacement.most(layer.units, settings.rate)
-        )
-        tested.append((layer, {"age": age, "utility": utility, "due": due - due.floor()}, chosen))
-    memory = {}
-    for layer, own, chosen in tested:
+        memory[layer.stage] = {"born": own["born"], "utility": utility}
+        if layer.stage in drawn:
+            eligible = step - own["born"] > settings.maturity
+            units = len(drawn[layer.stage]["incoming"])
+            due.append((layer, unit_replacement.lowest(-utility, eligible, units, units)))
+    for layer, chosen in due:
         unit_replacement.replace(net, slots, layer, chosen, **drawn[layer.stage], clear="adam")
-        for name in ("age", "utility"):
-            unit_replacement.overwrite(own[name], chosen, 0)
+        own = {name: fact.clone() for name, fact in memory[layer.stage].items()}
+        for name, value in (("born", step), ("utility", 0)):
+            unit_replacement.overwrite(own[name], chosen, value)
         memory[layer.stage] = own
     return memory
