@@ -7,7 +7,8 @@ The epsilon-rank, the number of eigenvalues of magnitude above epsilon, is read 
 (``epsilon_rank``). Prakash et al. (2025, arXiv 2509.22335, in their code) read it off a density
 smoothed with Gaussians on a linear grid (``epsilon_rank_published``). Both the grid's step and
 the kernel's width grow with the largest eigenvalue, so that an epsilon of 0.01 soon lies below
-either: the mass at zero is smeared beyond it, and the fraction becomes 1 whatever the spectrum.
+either: the mass at zero is smeared beyond it, or falls on a grid point beyond it, and the
+fraction is near 1 or wherever the grid happens to lie, whatever the spectrum.
 ``estimators_on_known_spectra`` shows that where the truth is known.
 
 Without torch, so that figures can be drawn from it.

@@ -53,6 +53,7 @@ COLUMNS = {
     "samples": "int64",
 }
 EXACT = "exact_zero"
+ALL = "all"
 
 
 class Settings(BaseSettings):
@@ -185,13 +186,13 @@ def activities(network: Stages, images: Tensor) -> dict[str, Activity]:
 def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
     """Dead units of every hidden stage at each moment, for every seed.
 
-    Columns: seed, task, layer ("" for all hidden stages together), statistic, value, moment,
+    Columns: seed, task, layer (``all`` for all hidden stages together), statistic, value, moment,
     split, units, parameters (P of the whole network), samples.
 
     Statistics: number of dead units by each definition, named as in the module; ``still_dead``,
     at ``init`` of a task: the share of the units that are exactly zero on the images of the task
     just trained that are so on this task's as well (NaN without dead units); ``rank_bound`` of
-    the Hessian over the sample, for perceptrons with ReLU (layer ""). A diverged seed has no
+    the Hessian over the sample, for perceptrons with ReLU (layer ``all``). A diverged seed has no
     rows from the task on after which its weights are not finite. ``attrs["probe"]`` identifies
     the samples.
     """
@@ -234,20 +235,20 @@ def _rows(
         statistic: torch.cat([found[statistic] for found in dead.values()])
         for statistic in next(iter(dead.values()))
     }
-    for layer, masks in {**dead, "": together}.items():
+    for layer, masks in {**dead, ALL: together}.items():
         for statistic, mask in masks.items():
             yield _row(layer, statistic, float(mask.sum()), len(mask))
     if before is not None:
         were = {name: activity.active == 0 for name, activity in before.items()}
-        were[""] = torch.cat(list(were.values()))
+        were[ALL] = torch.cat(list(were.values()))
         for layer, mask in were.items():
-            still = ({**dead, "": together}[layer][EXACT] & mask).sum()
+            still = ({**dead, ALL: together}[layer][EXACT] & mask).sum()
             share = float(still / mask.sum()) if mask.any() else np.nan
             yield _row(layer, "still_dead", share, len(mask))
     widths = fully_connected(network)
     if widths is not None:
         counts = [int(masks[EXACT].sum()) for masks in dead.values()]
-        yield _row("", "rank_bound", float(rank_bound(widths, counts)), len(together[EXACT]))
+        yield _row(ALL, "rank_bound", float(rank_bound(widths, counts)), len(together[EXACT]))
 
 
 def _row(layer: str, statistic: str, value: float, units: int) -> dict[str, Any]:

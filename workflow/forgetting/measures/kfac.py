@@ -148,13 +148,14 @@ def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
     Columns: seed, task, layer, statistic, value, moment, split, eps (NaN where none is meant),
     size (order of the matrix), samples.
 
-    Statistics, for every linear layer: ``erank_inputs`` and ``erank_gradients``, the effective
-    rank of A and of G (entropy of their eigenvalues, not of the roots); ``epsilon_rank_inputs``
-    and ``epsilon_rank_gradients``, the number of their eigenvalues above eps times the largest;
-    ``epsilon_rank_product``, the number of eigenvalues of G (x) A above eps. For small networks:
-    ``error_ggn`` and ``error_hessian``, ||G (x) A - B||_F / ||B||_F with B the layer's block of the
-    dense matrix (NaN where B is 0), and with layer "" the same for the matrix of all layers, if
-    these have all the parameters, blocks beside the diagonal being zero in the factorised one.
+    Statistics, for every linear layer: ``effective_rank_inputs`` and
+    ``effective_rank_gradients``, the effective rank of A and of G (entropy of their eigenvalues,
+    not of the roots); ``epsilon_rank_inputs`` and ``epsilon_rank_gradients``, the number of their
+    eigenvalues above eps times the largest; ``epsilon_rank_product``, the number of eigenvalues of
+    G (x) A above eps. For small networks: ``error_ggn`` and ``error_hessian``,
+    ||G (x) A - B||_F / ||B||_F with B the layer's block of the dense matrix (NaN where B is 0),
+    and with layer ``all`` the same for the matrix of all layers, if these have all the
+    parameters, blocks beside the diagonal being zero in the factorised one.
 
     A diverged seed has no rows from the task on after which its weights are not finite.
     ``attrs["probe"]`` identifies the samples.
@@ -190,7 +191,7 @@ def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
 def errors(of: Objective, factors: dict[str, Factors], dense: Tensor) -> dict[str, float]:
     """Return ||G (x) A - B||_F / ||B||_F for every layer's block B of a dense matrix (P, P).
 
-    Under "" the same for the whole matrix, where the layers have all the parameters.
+    Under ``all`` the same for the whole matrix, where the layers have all the parameters.
     """
     places = _places(of)
     found, squares, covered = {}, dense.double().square().sum(), 0
@@ -205,7 +206,7 @@ def errors(of: Objective, factors: dict[str, Factors], dense: Tensor) -> dict[st
         covered += len(rows)
     if covered == of.dim:
         ratio = difference.clamp_min(0) / squares
-        found[""] = float(ratio.sqrt()) if squares > 0 else np.nan
+        found["all"] = float(ratio.sqrt()) if squares > 0 else np.nan
     return found
 
 
@@ -256,7 +257,7 @@ def _ranks(name: str, factors: Factors, settings: Settings) -> Iterator[dict[str
     for kind in ("inputs", "gradients"):
         matrix = getattr(factors, kind)
         values = spectra[kind] = torch.linalg.eigvalsh(matrix.cpu()).clamp_min(0)
-        yield _row(name, f"erank_{kind}", effective_rank(matrix), len(matrix))
+        yield _row(name, f"effective_rank_{kind}", effective_rank(matrix), len(matrix))
         for eps in settings.eps:
             count = float((values > eps * values[-1]).sum())
             yield _row(name, f"epsilon_rank_{kind}", count, len(matrix), eps)
@@ -270,7 +271,11 @@ def _errors(of: Objective, factors: dict[str, Factors]) -> Iterator[dict[str, An
     dense = {"error_ggn": dense_gauss_newton(of), "error_hessian": dense_hessian(of)}
     for statistic, matrix in dense.items():
         for layer, error in errors(of, factors, matrix).items():
-            size = len(factors[layer].inputs) * len(factors[layer].gradients) if layer else of.dim
+            size = (
+                len(factors[layer].inputs) * len(factors[layer].gradients)
+                if layer in factors
+                else of.dim
+            )
             yield _row(layer, statistic, error, size)
 
 

@@ -146,7 +146,7 @@ def plane(
 def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
     """Loss and accuracy on a grid around the weights of each moment, for every seed.
 
-    Columns: seed, task, layer (""), statistic (``loss``, ``accuracy``), value, moment, split,
+    Columns: seed, task, layer (``all``), statistic (``loss``, ``accuracy``), value, moment, split,
     of_task (whose images), direction_x, direction_y ("" with one direction; checkpoints as
     ``checkpoint task-2``), x, y (0 with one direction), samples. Directions are found on the
     images of the moment's task. A diverged seed has no rows from the task on after which its
@@ -170,7 +170,7 @@ def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
                 about = {
                     "seed": seed,
                     "task": moment.task,
-                    "layer": "",
+                    "layer": "all",
                     "moment": moment.moment,
                     "split": settings.split,
                     "of_task": of_task,

@@ -63,7 +63,7 @@ class Settings(BaseSettings):
 def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
     """Norms of weights and gradients at each moment, for every seed.
 
-    Columns: seed, task, layer ("": all parameters), statistic, value, moment, split ("" for
+    Columns: seed, task, layer (``all``: all parameters), statistic, value, moment, split ("" for
     weights), parameters (how many entries the row is about), samples (0 for weights).
 
     Statistics: ``weight_norm``; ``weight_mean_magnitude``, the mean of |w|; ``gradient_norm``. A
@@ -94,7 +94,7 @@ def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
 
 def _of_weights(network: Stages) -> Iterator[dict[str, Any]]:
     whole = flattened([parameter.detach() for parameter in network.parameters()])
-    for layer, values in {**weight_matrices(network), "": whole}.items():
+    for layer, values in {**weight_matrices(network), "all": whole}.items():
         for statistic, value in (
             ("weight_norm", torch.linalg.vector_norm(values, dtype=torch.float64)),
             ("weight_mean_magnitude", values.abs().mean(dtype=torch.float64)),
@@ -106,7 +106,7 @@ def _of_gradient(loss: Objective) -> Iterator[dict[str, Any]]:
     whole = gradient(loss)
     names = [name for name, _ in loss.network.named_parameters()]
     slopes = dict(zip(names, loss.unflattened(whole), strict=True))
-    for layer, values in {**weight_matrices(loss.network, slopes), "": whole}.items():
+    for layer, values in {**weight_matrices(loss.network, slopes), "all": whole}.items():
         norm = torch.linalg.vector_norm(values, dtype=torch.float64)
         count = len(loss.sample.targets)
         yield _row(layer, "gradient_norm", norm, values.numel(), samples=count)
