@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,9 @@ import torch
 from curvature_cases import dense, loss_of, parameters_of, perceptron, sample
 from torch import nn
 
+import toy
 from forgetting.architectures import resnet18
+from forgetting.benchmarks import incremental
 from forgetting.errors import UserError
 from forgetting.measures import hessian
 from forgetting.measures._curvature import (
@@ -314,6 +317,33 @@ def test_a_diverged_seed_has_no_rows_from_then_on(growing: RunView) -> None:
     assert (SEEDS[1], 2, "init") in found
     assert (SEEDS[1], 2, "end") not in found
     assert (SEEDS[0], 2, "end") in found
+
+
+def test_images_of_added_classes() -> None:
+    """Of both classes that task 2 adds, as the third and fourth of those that compete."""
+    benchmark = incremental.build(
+        [toy.dataset()],
+        incremental.Settings(tasks=3, classes=2),
+        name="grows",
+        seeds=[4, 7],
+        device=torch.device("cpu"),
+        dtype=torch.float64,
+    )
+    run = RunView({"seeds": [4, 7]}, {}, Path(), benchmark, torch.device("cpu"))
+    for index in (0, 1):
+        new = benchmark.added(2, "train")[index]  # type: ignore[attr-defined]
+        inputs, targets, outputs = Samples(run, 1000, added=True).draw(index, 2, "train")
+        assert torch.equal(inputs, benchmark.pool.inputs(torch.from_numpy(new)))
+        assert outputs is not None
+        names = outputs.nonzero()[:, 0]
+        assert torch.equal(names[targets], benchmark.pool.labels[torch.from_numpy(new)])
+        assert len(names) == 4
+        few = Samples(run, 7, added=True)
+        assert len(few.draw(index, 2, "held_out").targets) == 7
+        (about,) = few.about()
+        assert (about["split"], about["images"], about["seeds"]) == ("held_out", 7, [[4, 7][index]])
+        every = Samples(run, 1000).draw(index, 2, "train")
+        assert len(every.targets) == 2 * len(targets)
 
 
 def test_images_of_added_classes_need_tasks_that_grow(growing: RunView) -> None:

@@ -9,13 +9,13 @@ count as zeros.
 Lanczos' method (``forgetting.lanczos``) gives Ritz values and weights, which are kept as they are.
 From them ``epsilon_rank`` (a fraction of P here) follows without smoothing; beside it stands
 ``epsilon_rank_published``, the paper's estimator, which follows the extent of the spectrum and
-not its rank (see ``forgetting.spectra``). The paper takes one start vector and 100 steps (16 with its ResNet);
-an epsilon within the bulk at zero makes single nodes, and with them thousands of eigenvalues,
-change sides, so several start vectors and a second number of steps are worth their time. The
-start vectors of a seed are the same for all tasks and strategies.
+not its rank (see ``forgetting.spectra``). The paper takes one start vector and 100 steps (16 with
+its ResNet); an epsilon within the bulk at zero makes single nodes, and with them thousands of
+eigenvalues, change sides, so several start vectors and a second number of steps are worth their
+time. The start vectors of a seed are the same for all tasks and strategies.
 
 One Hessian of a perceptron 784-100-100-100-10 takes 9 seconds on one thread with 2,000 images, 100
-steps and three start vectors, a third of it for Lanczos' method itself.
+steps and three start vectors, a quarter of it for Lanczos' method itself.
 """
 
 from collections.abc import Iterator
