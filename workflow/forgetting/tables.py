@@ -44,6 +44,10 @@ TEXT = [
     "direction",
     "inputs",
     "layout",
+    "moment",
+    "split",
+    "direction_x",
+    "direction_y",
 ]
 # What tells the rows of a measure apart within a run, in the order of the rows.
 MEASURED = [
@@ -58,6 +62,16 @@ MEASURED = [
     "k",
     "direction",
     "stages_reset",
+    "moment",
+    "split",
+    "steps",
+    "eps",
+    "probe",
+    "index",
+    "direction_x",
+    "direction_y",
+    "x",
+    "y",
     "statistic",
 ]
 WHERE_DIVERGED = ["diverged_task", "diverged_step"]

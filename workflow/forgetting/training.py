@@ -102,16 +102,15 @@ class Training:
         self.benchmark, self.strategy, self.settings = benchmark, strategy, settings
         self.name, self.seeds, self._keep = name, list(seeds), keep
         self.ensemble = Ensemble(networks)
-        self.first_task = 0
-        if start is not None:
-            self.first_task = start[0]
-            self.ensemble.load(start[1])
+        self.first_task = 0 if start is None else start[0]
         self.phases = [p for p in strategy.phases(benchmark.tasks) if p.task > self.first_task]
         self._initial = (
             {n: t.clone() for n, t in self.ensemble.state().items()}
             if any(phase.fresh for phase in self.phases)
             else {}
         )
+        if start is not None:
+            self.ensemble.load(start[1])
         self.steps = Steps(self.ensemble, strategy, settings)
         self.memory: Memory = strategy.start(self.ensemble)
         self.plan_memory: Memory = strategy.start_plan(len(self.seeds))
@@ -224,7 +223,8 @@ class Training:
 
     def _end(self, phase: Phase) -> None:
         self.record.note_divergence(~self._weights_finite(), phase.task, self._steps(phase))
-        self._consolidate(phase)
+        if self.phase + 1 < len(self.phases):  # after the last one nobody asks
+            self._consolidate(phase)
         self._evaluate(phase.task)
         self._checkpoint(phase.task, 0)
         self.phase, self.begun, self.epoch, self.step = self.phase + 1, False, 0, 0
