@@ -129,7 +129,7 @@ def test_the_term_is_that_of_the_docstring(architecture):
         else:
             assert name.endswith("bias")
             expected += float((value**2).sum())
-    assert float(found) == pytest.approx(0.7 * expected, rel=1e-6)
+    assert float(found.detach()) == pytest.approx(0.7 * expected, rel=1e-6)
 
 
 def test_exponent_and_target_are_settings():
