@@ -5,7 +5,7 @@ from scipy import stats
 
 from forgetting.errors import UserError
 from forgetting.evidence import slope
-from forgetting.evidence._rows import NoRows
+from forgetting.evidence._rows import NoRows, NotRun
 
 LAYERS = ["stem", "stage1", "stage2", "stage3", "features", "head"]
 STRENGTHS = ["ewc~0.5", "ewc~30", "ewc~1000"]
@@ -153,6 +153,13 @@ def test_a_rung_that_was_not_run(tables):
 def test_what_cannot_be_fitted_is_the_users_mistake(tables, changes, message):
     with pytest.raises(UserError, match=message):
         compute(tables, **changes)
+
+
+def test_a_table_with_one_rung_has_no_slope(tables):
+    rows = tables["subspace"]
+    one = {"subspace": rows[rows["depth"] == rows["depth"].min()]}
+    with pytest.raises(NotRun, match="one row only along depth"):
+        compute(one, **HIDDEN)
 
 
 def test_decades_need_positive_numbers(tables):

@@ -12,7 +12,7 @@ import pandas as pd
 
 from forgetting.errors import UserError
 from forgetting.evidence._ladder import along_ladder, number
-from forgetting.evidence._rows import Tables, known, table, touched
+from forgetting.evidence._rows import NotRun, Tables, known, table, touched
 from forgetting.settings import Settings as Base
 
 
@@ -59,6 +59,8 @@ def per_seed(tables: Tables, settings: Settings) -> pd.Series:
     deviations = x - x.mean()
     spread = deviations @ deviations
     if not spread > 0:
+        if settings.order is None:  # a narrow network may have one stage that is wide enough
+            raise NotRun(f"{settings.table}.csv has one row only along {settings.along}")
         raise UserError(f"claims: a slope needs two rungs along {settings.along}, found {x.size}")
     return pd.Series(values.to_numpy() @ (deviations / spread), index=values.index)
 
