@@ -278,3 +278,38 @@ def test_other_steps_are_not_written_out(changed):
     assert toy.training(SGD, **{**ONLINE, **changed}).steps.online is None
     lwf = [{"component": "lwf", "settings": {}}]
     assert toy.training(lwf, **ONLINE).steps.online is None
+
+
+def test_training_batches_are_augmented_and_nothing_else_is():
+    seen = []
+
+    class Brighter(type(toy.benchmark([0]))):
+        def augment(self, inputs, generators):
+            seen.append([generator.random() for generator in generators])
+            return inputs + 1
+
+    def brighter():
+        run = toy.training(SGD, (0, 3), epochs=2, batch_size=10)
+        of = run.benchmark
+        given = {f.name: getattr(of, f.name) for f in dataclasses.fields(of) if f.init}
+        again = toy.Training(
+            Brighter(**given),
+            toy.networks(of, (0, 3)),
+            run.strategy,
+            run.settings,
+            name="toy",
+            seeds=[0, 3],
+            keep=lambda *_: None,
+        )
+        again.run()
+        return again
+
+    one = brighter()
+    first, seen[:] = list(seen), []
+    two = brighter()
+    assert first == seen
+    assert len(first) == len({tuple(draws) for draws in first}) == 3 * 2 * 5
+    assert one.record.history == two.record.history
+    plain = toy.trained(SGD, (0, 3), epochs=2, batch_size=10)
+    assert one.record.accuracy[:6] == plain.record.accuracy[:6]  # before training
+    assert one.record.history != plain.record.history

@@ -101,7 +101,8 @@ class Pool:
 class ImageBenchmark:
     """A sequence of classification tasks for each seed of a pack, over one pool of images.
 
-    Benchmarks whose inputs or labels depend on the task override ``fetch``.
+    Benchmarks whose inputs or labels depend on the task override ``fetch``, those that transform
+    training images at random ``augment``.
     """
 
     pool: Pool
@@ -182,6 +183,10 @@ class ImageBenchmark:
     def fetch(self, indices: Tensor, tasks: Tensor | int) -> tuple[Tensor, Tensor]:
         """Return inputs (S, B, C, H, W) and targets (S, B) of samples drawn in their tasks."""
         return self.pool.inputs(indices), self.pool.labels[indices]
+
+    def augment(self, inputs: Tensor, generators: Sequence[np.random.Generator]) -> Tensor:
+        """Return a training batch (S, B, C, H, W), transformed at random; a generator a seed."""
+        return inputs
 
     def outputs_of(self, task: int) -> Tensor:
         """Return the outputs of a task, (S, K) bool."""

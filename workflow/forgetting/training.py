@@ -118,6 +118,7 @@ class Training:
         self._draws: dict[str, torch.Generator] = {}
         self._fresh, self._own = fresh, strategy.own_steps()
         self._draws_chance = strategy.has("draw")
+        self._augments = type(benchmark).augment is not ImageBenchmark.augment
         self.record = Record(seeds)
         # Where the training stands: the phase, whether it has begun, the next epoch and step.
         self.phase, self.begun, self.epoch, self.step = -1, False, 0, 0
@@ -214,17 +215,23 @@ class Training:
             "after_task", self.ensemble, self.memory, task=phase.task, known={"context": context}
         )
 
-    def _batch(self, chosen: Tensor, tasks: Tensor | None, task: int) -> Batch:
+    def _batch(
+        self, chosen: Tensor, tasks: Tensor | None, task: int, *, augmented: bool = False
+    ) -> Batch:
         """Return the samples (S, B) of a phase; ``tasks`` (S, B) where they are of several."""
         inputs, targets = self.benchmark.fetch(chosen, task if tasks is None else tasks)
+        if augmented and self._augments:
+            # A generator for each step has no state that a resumed training would need.
+            path = ("augmentation", task, self.epoch, self.step)
+            of_seeds = [numpy_generator(self.name, seed, *path) for seed in self.seeds]
+            inputs = self.benchmark.augment(inputs, of_seeds)
         mask = self.benchmark.training_mask(task, tasks)
         gather = self.ensemble.gather
         return Batch(gather(inputs), gather(targets), None if mask is None else gather(mask))
 
     def _end(self, phase: Phase) -> None:
         self.record.note_divergence(~self._weights_finite(), phase.task, self._steps(phase))
-        if self.phase + 1 < len(self.phases):  # after the last one nobody asks
-            self._consolidate(phase)
+        self._consolidate(phase)
         self._evaluate(phase.task)
         self._checkpoint(phase.task, 0)
         self.phase, self.begun, self.epoch, self.step = self.phase + 1, False, 0, 0
@@ -250,7 +257,8 @@ class Training:
         # Samples' own tasks matter only where a batch can mix tasks.
         mixed = plans or len(phase.data) > 1
         everyone_competes = benchmark.mask == "none"
-        written_out = self.steps.online is not None and everyone_competes and not mixed
+        plain = everyone_competes and not mixed and not self._augments
+        written_out = self.steps.online is not None and plain
         while self.step < steps:
             at_step()
             self._own_steps(resident, steps, phase, context, when="before")
@@ -311,7 +319,7 @@ class Training:
                 own = np.concatenate([own, added[1]], axis=1)
             tasks = torch.from_numpy(own).to(device)
         self.memory, facts = self.steps.step(
-            self._batch(chosen, tasks, phase.task),
+            self._batch(chosen, tasks, phase.task, augmented=True),
             new,
             self.memory,
             context,
