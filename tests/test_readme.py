@@ -24,9 +24,11 @@ import pytest
 import yaml
 from safetensors.numpy import load_file
 
-from forgetting import commands, configuration
+from forgetting import commands, configuration, study
 from forgetting.configuration import Config
 from forgetting.documents import Document, merge
+from forgetting.plan import build
+from test_study import present
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -105,7 +107,7 @@ def test_targets_stand_before_config_and_exist() -> None:
 
 def test_every_key_is_explained_and_valid() -> None:
     table = set(re.findall(r"^\| `(\w+)` \|", PROSE, re.MULTILINE)) - {"quick", "small", "paper"}
-    assert table - {"collapse"} == set(Config.model_fields)
+    assert table - {*configuration.studies(REPOSITORY)} == set(Config.model_fields)
     pairs = [pair for arguments in words("snakemake") for pair in given(arguments, "--config")]
     found = {key: yaml.safe_load(value) for key, value in (pair.split("=", 1) for pair in pairs)}
     Config(**found)
@@ -113,14 +115,17 @@ def test_every_key_is_explained_and_valid() -> None:
 
 
 def test_presets_and_jobs_in_the_table_are_those_of_the_study() -> None:
-    study = yaml.safe_load((REPOSITORY / "workflow/studies/collapse.yaml").read_text())
-    rows = dict(re.findall(r"^\| `(\w+)`[^|]*\|[^|]*\| (\d+) jobs", PROSE, re.MULTILINE))
-    assert set(rows) == set(study["presets"])
-    for preset, jobs in rows.items():
-        merged = merge(study, study["presets"][preset])
-        kinds = ("benchmarks", "architectures", "strategies")
-        sizes = [[len(group[kind]) for kind in kinds] for group in merged["runs"].values()]
-        assert int(jobs) == len(merged["seeds"]) * sum(b * a * s for b, a, s in sizes)
+    row = r"^\| `(\w+)`[^|]*\| `([\w-]+)` \|[^|]*\| ([\d,]+) jobs"
+    rows = re.findall(row, PROSE, re.MULTILINE)
+    studies = configuration.studies(REPOSITORY)
+    files = {name: study.load(REPOSITORY, name) for name in studies}
+    assert sorted(rows_of[:2] for rows_of in rows) == sorted(
+        (preset, name) for name, file in files.items() for preset in file.raw["presets"]
+    )
+    for preset, name, jobs in rows:
+        read, document = study.read(files[name], preset)
+        plan = build(read, document, Config(preset=preset), present)
+        assert int(jobs.replace(",", "")) == len(plan.runs), (preset, name)
 
 
 def named_paths() -> list[str]:
@@ -194,8 +199,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text(text)
     for name, text in MERGED.items():
-        study = merge(Document.read(root / name, name=name).raw, yaml.safe_load(text))
-        (root / name).write_text(yaml.safe_dump(study, sort_keys=False))
+        changed = merge(Document.read(root / name, name=name).raw, yaml.safe_load(text))
+        (root / name).write_text(yaml.safe_dump(changed, sort_keys=False))
     for command in COMMANDS:
         if command.startswith("python data/"):
             made.run(sys.executable, *shlex.split(command)[1:])

@@ -167,6 +167,6 @@ def test_the_repository_itself_parses_quickly_and_counts_its_jobs(tmp_path: Path
     shown = ended.stdout + ended.stderr
     counts = dict(re.findall(r"^(\w+) +(\d+)$", shown, flags=re.M))
     assert int(counts["train"]) >= 16
-    assert counts["measure"] == counts["train"]
+    assert int(counts["measure"]) >= 16
     assert int(counts["judge"]) >= 1
     assert not any(tmp_path.glob("quick/*"))
