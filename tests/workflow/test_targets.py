@@ -15,6 +15,7 @@ import pytest
 from workflow_jobs import ALL
 
 from forgetting.fingerprint import closure
+from forgetting.pipeline import Pipeline
 from studies import REPOSITORY
 
 pytestmark = pytest.mark.slow
@@ -166,7 +167,10 @@ def test_the_repository_itself_parses_quickly_and_counts_its_jobs(tmp_path: Path
     assert time.monotonic() - started < 30
     shown = ended.stdout + ended.stderr
     counts = dict(re.findall(r"^(\w+) +(\d+)$", shown, flags=re.M))
-    assert int(counts["train"]) >= 16
-    assert int(counts["measure"]) >= 16
+    pipeline = Pipeline.load(REPOSITORY, {"results": str(tmp_path)})
+    plans = [pipeline.plan(name) for name in pipeline.studies]
+    measured = [spec.needs for plan in plans for spec in plan.measures.values()]
+    assert int(counts["train"]) == sum(len(plan.runs) for plan in plans) >= 16
+    assert int(counts["measure"]) == sum(map(len, measured)) >= 16
     assert int(counts["judge"]) >= 1
     assert not any(tmp_path.glob("quick/*"))

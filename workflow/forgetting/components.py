@@ -7,7 +7,7 @@ A study is checked whenever the workflow is parsed, which happens before every r
 in every cluster job, so it must not cost the import of torch. The class statement ``Settings``
 of a component is therefore evaluated on its own, from the file's syntax tree, together with the
 other settings classes of that file that it uses and the imports of typing, pydantic and
-forgetting.settings; the rest of the module is not executed.
+the modules of settings; the rest of the module is not executed.
 """
 
 import ast
@@ -23,7 +23,13 @@ from forgetting.settings import Settings
 
 PACKAGE = Path(__file__).parent
 KINDS = ("data", "benchmarks", "architectures", "strategies", "measures", "figures", "evidence")
-SAFE_IMPORTS = ("__future__", "typing", "pydantic", "forgetting.settings")
+SAFE_IMPORTS = (
+    "__future__",
+    "typing",
+    "pydantic",
+    "forgetting.settings",
+    "forgetting.measures._settings",
+)
 
 
 def names(kind: str) -> list[str]:

@@ -51,6 +51,27 @@ class Block(nn.Module):
         return functional.relu(self.norm2(self.conv2(inner)) + self.shortcut(maps), inplace=True)
 
 
+def residual_stages(channels: int, width: int) -> OrderedDict[str, nn.Module]:
+    """The stem and the four stages of blocks, for images of so many channels; 8 * width leave."""
+    stem: OrderedDict[str, nn.Module] = OrderedDict(
+        layout=ChannelsLast(),
+        conv=nn.Conv2d(channels, width, 3, padding=1, bias=False),
+        norm=nn.BatchNorm2d(width),
+        relu=nn.ReLU(inplace=True),
+    )
+    stages: OrderedDict[str, nn.Module] = OrderedDict(stem=nn.Sequential(stem))
+    narrow = width
+    for number in range(1, 5):
+        wide = width * 2 ** (number - 1)
+        blocks: OrderedDict[str, nn.Module] = OrderedDict(
+            block1=Block(narrow, wide, 1 if number == 1 else 2),
+            block2=Block(wide, wide, 1),
+        )
+        stages[f"stage{number}"] = nn.Sequential(blocks)
+        narrow = wide
+    return stages
+
+
 def build(
     input_shape: tuple[int, int, int],
     outputs: int,
@@ -60,25 +81,9 @@ def build(
     """The network for images (C, H, W) and ``outputs`` classes, initialised from ``generator``."""
 
     def make() -> Stages:
-        width = settings.width
-        stem: OrderedDict[str, nn.Module] = OrderedDict(
-            layout=ChannelsLast(),
-            conv=nn.Conv2d(input_shape[0], width, 3, padding=1, bias=False),
-            norm=nn.BatchNorm2d(width),
-            relu=nn.ReLU(inplace=True),
-        )
-        stages: OrderedDict[str, nn.Module] = OrderedDict(stem=nn.Sequential(stem))
-        channels = width
-        for number in range(1, 5):
-            wider = width * 2 ** (number - 1)
-            blocks: OrderedDict[str, nn.Module] = OrderedDict(
-                block1=Block(channels, wider, 1 if number == 1 else 2),
-                block2=Block(wider, wider, 1),
-            )
-            stages[f"stage{number}"] = nn.Sequential(blocks)
-            channels = wider
+        stages = residual_stages(input_shape[0], settings.width)
         stages["features"] = GlobalAverage()
-        stages["head"] = nn.Linear(channels, outputs)
+        stages["head"] = nn.Linear(8 * settings.width, outputs)
         return Stages(stages)
 
     return construct(make, generator)

@@ -21,8 +21,8 @@ from torch import nn
 
 from forgetting.architectures._initial import redraw
 from forgetting.architectures._layer_norm import LayerNorm
-from forgetting.architectures._layers import ChannelsLast, GlobalAverage
-from forgetting.architectures.resnet18 import Block
+from forgetting.architectures._layers import GlobalAverage
+from forgetting.architectures.resnet18 import residual_stages
 from forgetting.settings import Settings as BaseSettings
 from forgetting.stages import Stages, construct
 
@@ -54,23 +54,8 @@ def build(
     """The network for images (C, H, W) and ``outputs`` classes, initialised from ``generator``."""
 
     def make() -> Stages:
-        width = settings.width
-        stem: OrderedDict[str, nn.Module] = OrderedDict(
-            layout=ChannelsLast(),
-            conv=nn.Conv2d(input_shape[0], width, 3, padding=1, bias=False),
-            norm=nn.BatchNorm2d(width),
-            relu=nn.ReLU(inplace=True),
-        )
-        stages: OrderedDict[str, nn.Module] = OrderedDict(stem=nn.Sequential(stem))
-        units = width
-        for number in range(1, 5):
-            wider = width * 2 ** (number - 1)
-            blocks: OrderedDict[str, nn.Module] = OrderedDict(
-                block1=Block(units, wider, 1 if number == 1 else 2),
-                block2=Block(wider, wider, 1),
-            )
-            stages[f"stage{number}"] = nn.Sequential(blocks)
-            units = wider
+        stages = residual_stages(input_shape[0], settings.width)
+        units = 8 * settings.width
         if settings.biases:
             for stage in stages.values():
                 _add_biases(stage)

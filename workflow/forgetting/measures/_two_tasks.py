@@ -8,7 +8,7 @@ from torch import Tensor
 
 from forgetting import probes
 from forgetting.errors import UserError
-from forgetting.settings import Probe
+from forgetting.measures._settings import Probe
 from forgetting.stages import Stages
 
 if TYPE_CHECKING:

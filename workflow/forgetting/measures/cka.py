@@ -36,8 +36,8 @@ from torch import Tensor
 
 from forgetting.activations import activation_matrices
 from forgetting.measures._matrices import EPS, centred, double, products, scaled
+from forgetting.measures._settings import Probe
 from forgetting.measures._two_tasks import TaskProbes, networks, survivors
-from forgetting.settings import Probe
 from forgetting.settings import Settings as BaseSettings
 
 if TYPE_CHECKING:

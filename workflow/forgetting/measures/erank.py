@@ -25,7 +25,7 @@ from torch import Tensor
 
 from forgetting import probes
 from forgetting.activations import activation_matrices
-from forgetting.settings import Probe
+from forgetting.measures._settings import Probe
 from forgetting.settings import Settings as BaseSettings
 from forgetting.stages import Stages
 from forgetting.weights import weight_matrices

@@ -30,8 +30,8 @@ from torch import Tensor
 from forgetting.lanczos import lanczos
 from forgetting.measures._curvature import Objective, hessian_product, objective
 from forgetting.measures._moments import Samples, alive, moments, network
+from forgetting.measures._settings import Moments
 from forgetting.randomness import torch_generator
-from forgetting.settings import Settings as BaseSettings
 from forgetting.spectra import (
     epsilon_rank,
     epsilon_rank_published,
@@ -71,24 +71,14 @@ COLUMNS = {
 }
 
 
-class Settings(BaseSettings):
+class Settings(Moments):
     """Which Hessians, and how closely they are looked at."""
 
-    tasks: Literal["kept"] | tuple[Annotated[int, Field(ge=1)], ...] = "kept"
-    """Tasks looked at; kept: all for which there are weights (``training.checkpoints``)."""
-    moments: Annotated[tuple[Literal["init", "end"], ...], Field(min_length=1)] = ("init", "end")
-    """init: the task's images, the weights of the task before; end: after training on it."""
     splits: Annotated[tuple[Literal["train", "held_out"], ...], Field(min_length=1)] = (
         "train",
         "held_out",
     )
     """Images trained on, or the task's test images."""
-    images: Annotated[int, Field(gt=0)] = 2000
-    """Images of each split; all, where there are fewer."""
-    added: bool = False
-    """Only images of the classes that a task adds, where tasks grow (the paper's CIFAR-100)."""
-    seeds: Annotated[int, Field(gt=0)] | None = None
-    """How many seeds of a pack, from the first; null: all."""
     probes: Annotated[int, Field(gt=0)] = 3
     """Start vectors (the paper's code: 1)."""
     steps: Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=1)] = (100,)

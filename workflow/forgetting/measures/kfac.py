@@ -34,8 +34,8 @@ from forgetting.measures._curvature import (
     softmax_roots,
 )
 from forgetting.measures._moments import Samples, alive, moments, network
+from forgetting.measures._settings import Moments
 from forgetting.measures.erank import effective_rank
-from forgetting.settings import Settings as BaseSettings
 
 if TYPE_CHECKING:
     from forgetting.runs import RunView
@@ -55,21 +55,11 @@ COLUMNS = {
 }
 
 
-class Settings(BaseSettings):
+class Settings(Moments):
     """At which moments, on which images, and which factors."""
 
-    tasks: Literal["kept"] | tuple[Annotated[int, Field(ge=1)], ...] = "kept"
-    """Tasks looked at; kept: all for which there are weights (``training.checkpoints``)."""
-    moments: Annotated[tuple[Literal["init", "end"], ...], Field(min_length=1)] = ("init", "end")
-    """init: the task's images, the weights of the task before; end: after training on it."""
     splits: Annotated[tuple[Literal["train", "held_out"], ...], Field(min_length=1)] = ("train",)
     """Images trained on, or the task's test images."""
-    images: Annotated[int, Field(gt=0)] = 2000
-    """Images of each split; all, where there are fewer."""
-    added: bool = False
-    """Only images of the classes that a task adds, where tasks grow."""
-    seeds: Annotated[int, Field(gt=0)] | None = None
-    """How many seeds of a pack, from the first; null: all."""
     gradients: Literal["ggn", "empirical"] = "ggn"
     """What the factor of the gradients is made of; the first takes a backward pass an output."""
     eps: tuple[Annotated[float, Field(gt=0)], ...] = (0.0001, 0.001, 0.01, 0.1)

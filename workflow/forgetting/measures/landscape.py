@@ -29,8 +29,8 @@ from forgetting.lanczos import krylov, top_eigenvectors
 from forgetting.measures._curvature import Objective, flattened, gradient, hessian_product
 from forgetting.measures._curvature import objective as cross_entropy
 from forgetting.measures._moments import Moment, Samples, alive, moments, network
+from forgetting.measures._settings import Moments
 from forgetting.randomness import torch_generator
-from forgetting.settings import Settings as BaseSettings
 
 if TYPE_CHECKING:
     from forgetting.runs import RunView
@@ -53,21 +53,13 @@ COLUMNS = {
 }
 
 
-class Settings(BaseSettings):
+class Settings(Moments):
     """From which weights, in which directions, on which images."""
 
-    tasks: Literal["kept"] | tuple[Annotated[int, Field(ge=1)], ...] = "kept"
-    """Tasks looked at; kept: all for which there are weights (``training.checkpoints``)."""
     moments: Annotated[tuple[Literal["init", "end"], ...], Field(min_length=1)] = ("init",)
     """init: the task's images, the weights of the task before; end: after training on it."""
     split: Literal["train", "held_out"] = "train"
     """Images trained on, or test images."""
-    images: Annotated[int, Field(gt=0)] = 2000
-    """Images of each task; all, where there are fewer."""
-    added: bool = False
-    """Only images of the classes that a task adds, where tasks grow."""
-    seeds: Annotated[int, Field(gt=0)] | None = None
-    """How many seeds of a pack, from the first; null: all."""
     of_tasks: tuple[Annotated[int, Field(ge=1)], ...] = ()
     """Tasks whose loss is taken, each in the outputs that compete when it is trained; none named:
     the task of the moment."""

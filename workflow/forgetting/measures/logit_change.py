@@ -39,8 +39,8 @@ from torch import Tensor
 
 from forgetting.errors import UserError
 from forgetting.measures import _frozen_features as model
+from forgetting.measures._settings import Probe
 from forgetting.measures._two_tasks import TaskProbes, networks, survivors
-from forgetting.settings import Probe
 from forgetting.settings import Settings as BaseSettings
 from forgetting.stages import HEAD, Stages
 from forgetting.strategy import Strategy

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from forgetting.measures._curvature import Objective, flattened, gradient, objective
 from forgetting.measures._moments import Samples, alive, moments, network
-from forgetting.settings import Settings as BaseSettings
+from forgetting.measures._settings import Moments
 from forgetting.stages import Stages
 from forgetting.weights import weight_matrices
 
@@ -39,21 +39,11 @@ COLUMNS = {
 }
 
 
-class Settings(BaseSettings):
+class Settings(Moments):
     """At which moments, and on which images."""
 
-    tasks: Literal["kept"] | tuple[Annotated[int, Field(ge=1)], ...] = "kept"
-    """Tasks looked at; kept: all for which there are weights (``training.checkpoints``)."""
-    moments: Annotated[tuple[Literal["init", "end"], ...], Field(min_length=1)] = ("init", "end")
-    """init: the task's images, the weights of the task before; end: after training on it."""
     splits: Annotated[tuple[Literal["train", "held_out"], ...], Field(min_length=1)] = ("train",)
     """Images of the gradient: those trained on, or the task's test images."""
-    images: Annotated[int, Field(gt=0)] = 2000
-    """Images of each split; all, where there are fewer."""
-    added: bool = False
-    """Only images of the classes that a task adds, where tasks grow."""
-    seeds: Annotated[int, Field(gt=0)] | None = None
-    """How many seeds of a pack, from the first; null: all."""
     batch_norm: Literal["running", "batch"] = "running"
     """Whether batch norm uses its running statistics, or those of each batch."""
     batch_size: Annotated[int, Field(gt=0)] = 100

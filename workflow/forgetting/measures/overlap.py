@@ -25,8 +25,8 @@ from torch import Tensor
 from forgetting.activations import activation_matrices
 from forgetting.measures._matrices import centred as less_mean
 from forgetting.measures._matrices import double, products, scaled
+from forgetting.measures._settings import Probe
 from forgetting.measures._two_tasks import TaskProbes, networks, survivors
-from forgetting.settings import Probe
 from forgetting.settings import Settings as BaseSettings
 
 if TYPE_CHECKING:
