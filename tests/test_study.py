@@ -1,10 +1,12 @@
 """Studies are merged with a preset, checked, and turned into runs."""
 
 import json
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -13,6 +15,7 @@ from forgetting import configuration, seeds, study
 from forgetting.documents import merge
 from forgetting.errors import UserError
 from forgetting.pipeline import Pipeline
+from forgetting.plan import StudyPlan
 from forgetting.sources import Reference, Source
 from studies import REPOSITORY, pipeline_of, plan_of, tiny
 
@@ -104,6 +107,78 @@ def test_a_run_carries_complete_canonical_settings(tmp_path: Path) -> None:
     )
     assert run.data == ("digits",)
     assert run.evidence == "stand-in"
+
+
+def training_of(plan: StudyPlan, path: str) -> dict[str, Any]:
+    return json.loads(plan.runs[path].parts["training"])
+
+
+def test_training_of_an_architecture_of_a_group_and_of_a_strategy_in_it(tmp_path: Path) -> None:
+    study = tiny()
+    study["architectures"]["wide"]["training"] = {"batch_size": 8, "learning_rate": 0.2}
+    study["runs"]["wide"]["strategies"] = ["sgd", "lwf"]
+    study["runs"]["wide"]["choices"] = {
+        "lwf": {"training": {"batch_size": 4}, "settings": {"temperature": 3.0}}
+    }
+    plan = plan_of(tmp_path, study)
+    narrow = training_of(plan, "split-digits/mlp/lwf/seeds0")
+    wide = training_of(plan, "split-digits/wide/sgd/seeds0")
+    chosen = training_of(plan, "split-digits/wide/lwf/seeds0")
+    assert [narrow["batch_size"], wide["batch_size"], chosen["batch_size"]] == [32, 16, 4]
+    rates = [narrow["learning_rate"], wide["learning_rate"], chosen["learning_rate"]]
+    assert rates == [0.1, 0.2, 0.2]
+    strategies = [
+        json.loads(plan.runs[f"split-digits/{name}/lwf/seeds0"].parts["strategy"])["parts"][0]
+        for name in ("mlp", "wide")
+    ]
+    assert [part["settings"]["temperature"] for part in strategies] == [2.0, 3.0]
+    assert [part["settings"]["alpha"] for part in strategies] == [2.0, 2.0]
+
+
+def test_choices_for_a_composition_are_given_by_component(tmp_path: Path) -> None:
+    study = tiny()
+    study["strategies"]["both"] = {
+        "parts": [{"component": "lwf"}, {"component": "l2", "settings": {"strength": 0.1}}]
+    }
+    study["runs"]["narrow"]["strategies"] = ["both"]
+    study["runs"]["narrow"]["choices"] = {"both": {"settings": {"l2": {"strength": 0.5}}}}
+    run = plan_of(tmp_path, study).runs["split-digits/mlp/both/seeds0"]
+    lwf, l2 = json.loads(run.parts["strategy"])["parts"]
+    assert l2["settings"] == {"strength": 0.5}
+    assert lwf["settings"]["alpha"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"ewc": {}}, 'runs.narrow.choices.ewc: found "ewc"'),
+        ({"sgd": {"training": {"epoch": 1}}}, "runs.narrow.choices.sgd.training.epoch"),
+        ({"lwf": {"settings": {"alfa": 1}}}, "runs.narrow.choices.lwf.settings.alfa"),
+    ],
+)
+def test_a_wrong_choice_is_named_with_its_place(
+    tmp_path: Path, choices: dict[str, Any], message: str
+) -> None:
+    study = tiny()
+    study["runs"]["narrow"]["choices"] = choices
+    with pytest.raises(UserError, match=re.escape(message)):
+        plan_of(tmp_path, study)
+
+
+def test_rungs_of_a_measure_share_a_table(tmp_path: Path) -> None:
+    study = tiny()
+    study["measures"] = {
+        "erank~few": {"runs": ["narrow"], "settings": {"probe": {"images": 10}}},
+        "erank~many": {"runs": ["wide"], "settings": {"probe": {"images": 50}}},
+    }
+    plan = plan_of(tmp_path, study)
+    assert plan.measured("erank") == [
+        ("erank~few", "split-digits/mlp/sgd/seeds0"),
+        ("erank~few", "split-digits/mlp/lwf/seeds0"),
+        ("erank~many", "split-digits/wide/sgd/seeds0"),
+    ]
+    assert "erank" in plan.tables
+    assert {measure.component for measure in plan.measures.values()} == {"erank"}
 
 
 def test_a_preset_overrides_only_what_it_names(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """What is made from runs: measures, tables, figures and judged claims of a study."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,7 +109,7 @@ def measure_spec(
 
 
 def table_sources(
-    study: Study, document: Document, measures: Sequence[str]
+    study: Study, document: Document, measures: Iterable[str]
 ) -> dict[str, tuple[str, ...]]:
     """Return every table of the study with the tables that it is derived from."""
     asked = {source for table in study.tables.values() for source in table.made_from}

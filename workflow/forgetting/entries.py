@@ -7,12 +7,12 @@ all that it uses, in one canonical form.
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from forgetting import components
-from forgetting.documents import Document, Key
+from forgetting.documents import Document, Key, merge
 from forgetting.settings import Settings
 from forgetting.study import NAME, Entry, Part, Strategy, base_name
 
@@ -91,6 +91,26 @@ def pick(
         document.choose((*key, position), name, options, what=f"an entry under {key[-1]}")
         picked += options[name]
     return picked
+
+
+def changed(
+    strategy: Resolved, settings: Mapping[str, Any], document: Document, key: Key
+) -> Resolved:
+    """Return a strategy with some settings otherwise: its own, or of a composition by component.
+
+    Raises:
+        UserError: A component or a setting is wrong.
+    """
+    alone = len(strategy.parts) == 1
+    by_component = {strategy.component: settings} if alone and settings else settings
+    parts = dict(strategy.parts)
+    for component, others in by_component.items():
+        place = key if alone else (*key, component)
+        document.choose(place, component, parts, what=f"a part of {strategy.name}")
+        model = _component_class(document, "strategies", component, place)
+        checked = document.check(model, merge(parts[component], others), place)
+        parts[component] = checked.model_dump(mode="json")
+    return replace(strategy, parts=tuple(parts.items()))
 
 
 def _rungs(

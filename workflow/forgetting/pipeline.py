@@ -171,11 +171,12 @@ class Pipeline:
         found, folder = self.plan(name), f"{self.preset}/{name}"
         made_from = self.aggregate(name, "tables", table)
         runs = found.selected if scope else tuple(found.runs)
-        measured = found.measures[table].needs if table in found.measures else ()
         return {
             "runs": [f"{folder}/runs/{path}/run.json" for path in runs if table in RUNS],
             "measures": [
-                f"{folder}/measures/{table}/{path}.parquet" for path in runs if path in measured
+                f"{folder}/measures/{measure}/{path}.parquet"
+                for measure, path in found.measured(table)
+                if path in runs
             ],
             "tables": [f"{folder}{scope}/tables/{source}.csv" for source in made_from],
         }

@@ -37,6 +37,14 @@ class StudyPlan:
     sources: Mapping[str, Source]
     """Data sets by key."""
 
+    def measured(self, table: str) -> list[tuple[str, str]]:
+        """Return measure and run of every file that a table is collected from.
+
+        The rungs of a measure (``hessian~small``, ``hessian~large``) share one table.
+        """
+        mine = {name: m for name, m in self.measures.items() if name.split("~")[0] == table}
+        return [(name, path) for name, measure in mine.items() for path in measure.needs]
+
 
 def build(study: Study, document: Document, config: Config, find: Resolver) -> StudyPlan:
     """Return the plan of a study; ``find`` turns a reference to a data set into its source.
@@ -48,7 +56,8 @@ def build(study: Study, document: Document, config: Config, find: Resolver) -> S
         kind: resolve(kind, getattr(study, kind), document, study=study.study) for kind in KINDS
     }
     measures = {measure.name: measure for rungs in found["measures"].values() for measure in rungs}
-    tables = aggregates.table_sources(study, document, list(measures))
+    measured = dict.fromkeys(name.split("~")[0] for name in measures)
+    tables = aggregates.table_sources(study, document, measured)
     figures = aggregates.figure_specs(study, document, found, tables)
     judgement = aggregates.judgement(study, document, tables)
     sources: dict[str, Source] = {}

@@ -11,12 +11,12 @@ from typing import Any
 
 from forgetting import components, seeds
 from forgetting.configuration import Config
-from forgetting.documents import Document, merge
-from forgetting.entries import Resolved, canonical, pick
+from forgetting.documents import Document, Key, merge
+from forgetting.entries import Resolved, canonical, changed, pick
 from forgetting.errors import UserError
 from forgetting.fingerprint import Component
 from forgetting.sources import Reference, Source, key
-from forgetting.study import Benchmark, Resources, Strategy, Study
+from forgetting.study import Architecture, Benchmark, Choice, Group, Resources, Strategy, Study
 
 Resolver = Callable[[Reference], Source]
 Entries = Mapping[str, Mapping[str, tuple[Resolved, ...]]]
@@ -80,7 +80,7 @@ def group(
     asked, place = study.runs[name], ("runs", name)
     model = components.class_of(components.PACKAGE / "training.py", "Settings")
     document.check(model, study.training, ("training",))
-    training = document.check(model, merge(study.training, asked.training), (*place, "training"))
+    document.check(model, merge(study.training, asked.training), (*place, "training"))
     needed = merge(study.resources.train.model_dump(), asked.resources)
     resources = document.check(Resources, needed, (*place, "resources"))
     try:
@@ -92,6 +92,9 @@ def group(
         pick(found[kind], getattr(asked, kind), document, (*place, kind))
         for kind in ("benchmarks", "architectures", "strategies")
     )
+    for chosen in asked.choices:
+        named = {str(name) for each in strategies for name in (each.name, each.key[-1])}
+        document.choose((*place, "choices", chosen), chosen, named, what="a strategy of this group")
     for benchmark in benchmarks:
         entry = benchmark.entry
         assert isinstance(entry, Benchmark)
@@ -99,6 +102,13 @@ def group(
         for architecture, strategy, (pack, members) in itertools.product(
             architectures, strategies, packs.items()
         ):
+            assert isinstance(architecture.entry, Architecture)
+            key, choice = _choice(asked, name, strategy)
+            document.check(model, architecture.entry.training, (*architecture.key, "training"))
+            settings = merge(study.training, architecture.entry.training)
+            settings = merge(merge(settings, asked.training), choice.training)
+            training = document.check(model, settings, (*key, "training"))
+            strategy = changed(strategy, choice.settings, document, (*key, "settings"))
             start = _start(strategy, entry, document)
             run = RunSpec(
                 benchmark=benchmark.name,
@@ -129,6 +139,14 @@ def group(
                 ),
             )
             yield run, data
+
+
+def _choice(asked: Group, name: str, strategy: Resolved) -> tuple[Key, Choice]:
+    """Return what a group chooses for a strategy, and where it says so."""
+    for each in (strategy.name, str(strategy.key[-1])):
+        if each in asked.choices:
+            return ("runs", name, "choices", each), asked.choices[each]
+    return ("runs", name), Choice()
 
 
 def _data(

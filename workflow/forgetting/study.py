@@ -68,6 +68,13 @@ class Benchmark(Entry):
     """Data sets that count as the paper's own; any other gives the evidence "other data"."""
 
 
+class Architecture(Entry):
+    """A network."""
+
+    training: dict[str, Any] = {}
+    """Training settings of its runs, over the study's."""
+
+
 class Start(Settings):
     """The state of another run that this one begins with."""
 
@@ -84,6 +91,15 @@ class Strategy(Entry):
     """Strategies that act together, instead of one component."""
     starts_from: Start | None = None
     """Continue another run instead of starting anew."""
+
+
+class Choice(Settings):
+    """What is chosen for one strategy in one group of runs."""
+
+    training: dict[str, Any] = {}
+    """Training settings, over the group's."""
+    settings: dict[str, Any] = {}
+    """The strategy's settings, over its entry's; of a composition by component."""
 
 
 class Resources(Settings):
@@ -109,7 +125,9 @@ class Group(Settings):
     strategies: list[str]
     """Entries under strategies."""
     training: dict[str, Any] = {}
-    """Training settings of this group, over the study's."""
+    """Training settings of this group, over the architecture's and the study's."""
+    choices: dict[str, Choice] = {}
+    """Hyperparameters by strategy, where those that fit it here differ from the others'."""
     seeds: list[int | str] | None = None
     """Seeds of this group, instead of the study's."""
     resources: dict[str, Any] = {}
@@ -170,7 +188,7 @@ class Study(Settings):
     """Where it comes from."""
     benchmarks: dict[Name, Benchmark]
     """Task sequences by name."""
-    architectures: dict[Name, Entry]
+    architectures: dict[Name, Architecture]
     """Networks by name."""
     strategies: dict[Name, Strategy]
     """Training strategies by name."""
@@ -181,7 +199,7 @@ class Study(Settings):
     runs: dict[Name, Group]
     """Groups of runs."""
     measures: dict[Name, Measure] = {}
-    """Measurements of the runs' checkpoints."""
+    """Measurements of the runs' checkpoints; rungs (hessian~a, hessian~b) share one table."""
     tables: dict[Name, Table] = {}
     """Tables derived from accuracy, runs, scores and the measures."""
     figures: dict[Name, Figure] = {}

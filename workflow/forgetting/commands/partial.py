@@ -53,8 +53,12 @@ def _study(pipeline: Pipeline, plan: StudyPlan) -> None:
             out = folder / "tables" / f"{table}.csv"
             given = ["--table", table, "--study", name, "--preset", plan.preset, "--out", str(out)]
             given += ["--about", pipeline.about(name)]
-            if table in plan.measures:
-                files = [home / "measures" / table / f"{path}.parquet" for path in finished]
+            if measured := plan.measured(table):
+                files = [
+                    home / "measures" / measure / f"{path}.parquet"
+                    for measure, path in measured
+                    if path in finished
+                ]
                 given += ["--measures", *(str(path) for path in files if path.exists())]
             elif needs:
                 given += ["--tables", *(str(tables[need]) for need in needs if need in tables)]
