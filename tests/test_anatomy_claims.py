@@ -21,8 +21,8 @@ LAYERS = ["stem", "stage1", "stage2", "stage3", "stage4", "features", "head"]
 FEATURES = [16, 32, 64, 128, 256, 256, 5]
 NETWORKS = ["split-cifar10", "cifar100-shift"]
 METHODS = {
-    "ewc": ["ewc~10", "ewc~100", "ewc~1000"],
-    "si": ["si~0.1", "si~1", "si~10"],
+    "ewc": ["ewc~30", "ewc~100", "ewc~300"],
+    "si": ["si~0.03", "si~0.1", "si~0.3"],
     "replay": ["replay~0.1", "replay~0.25", "replay~0.5"],
 }
 STRENGTH = {entry: (i + 1) / 3 for rungs in METHODS.values() for i, entry in enumerate(rungs)}
