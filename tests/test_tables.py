@@ -108,6 +108,58 @@ def test_performance_is_in_the_metric_of_its_benchmark(built):
         assert row.metric == one(runs, benchmark=row.benchmark)["scenario_metric"].iloc[0]
 
 
+def spectrum(folder: Path) -> Path:
+    """A measure's file: two moments, two numbers of steps, three estimators, Ritz values."""
+    about = {"seed": 0, "layer": "all", "split": "train", "dim": 100, "samples": 9}
+    rows = []
+    for task, moment in ((2, "init"), (2, "end")):
+        for steps, value in ((50, 0.2), (100, 0.3)):
+            here = about | {
+                "task": task,
+                "moment": moment,
+                "steps": steps,
+                "probe": -1,
+                "index": -1,
+            }
+            for number, statistic in enumerate(("epsilon_rank", "epsilon_rank_published")):
+                for eps in (0.01, 0.1):
+                    at = {"statistic": statistic, "eps": eps, "value": value + number + eps}
+                    rows.append(here | at)
+            ritz = here | {"probe": 0, "index": 0, "eps": np.nan}
+            rows.append(ritz | {"statistic": "ritz_value", "value": 7.0})
+            rows.append(ritz | {"statistic": "ritz_weight", "value": 1.0})
+    path = folder / "split-short" / "mlp" / "sgd" / "seeds0.parquet"
+    path.parent.mkdir(parents=True)
+    pd.DataFrame(rows).to_parquet(path)
+    return path
+
+
+def test_eigenvalues_have_a_table_of_their_own(tmp_path):
+    path = spectrum(tmp_path)
+    rest, single = tables.measure([path]), tables.spectra([path])
+    assert len(rest) + len(single) == len(pd.read_parquet(path))
+    assert set(single["statistic"]) == {"ritz_value", "ritz_weight"}
+    assert not set(rest["statistic"]) & set(single["statistic"])
+
+
+def test_rank_at_a_start_stands_beside_what_was_learned_then(tmp_path):
+    hessian = tables.measure([spectrum(tmp_path)])
+    names = {"benchmark": "split-short", "architecture": "mlp", "strategy": "sgd", "seed": 0}
+    learned = [{**names, "task": task, "metric": "online", "value": task / 10} for task in (1, 2)]
+    found = tables.rank_and_performance(hessian, pd.DataFrame(learned))
+    rows = {(row.estimator, row.eps): row.epsilon_rank for row in found.itertuples()}
+    assert rows == pytest.approx(
+        {
+            ("quadrature", 0.01): 0.31,
+            ("quadrature", 0.1): 0.4,
+            ("published", 0.01): 1.31,
+            ("published", 0.1): 1.4,
+        }
+    )
+    assert (found["task"] == 2).all()
+    assert (found["performance"] == 0.2).all()
+
+
 def test_runs_names_the_diverged_seed_and_where(built):
     diverged = built["runs"][built["runs"]["status"] == "diverged"]
     assert diverged[[*tables.ID, "diverged_task"]].values.tolist() == [list(DIVERGED)]

@@ -128,6 +128,11 @@ def test_evaluating_changes_nothing():
             assert torch.equal(tensor, much.kept["task-3"][name])
 
 
+def test_checkpoints_after_every_so_many_tasks():
+    run = toy.trained(SGD, checkpoints={"every": 2})
+    assert set(run.kept) == {"task-0", "task-2"}
+
+
 def test_checkpoints_within_a_task():
     run = toy.trained(SGD, epochs=3, checkpoint_epochs=(1, 3))
     inner = {f"task-{t}-epoch-{e}" for t in (1, 2, 3) for e in (1, 3)}

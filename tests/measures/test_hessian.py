@@ -259,6 +259,30 @@ def test_fewer_steps_are_read_off_the_longer_run(growing: RunView) -> None:
     assert set(both.seed) == {SEEDS[0]}
 
 
+def test_the_exact_spectrum_of_a_small_network(growing: RunView) -> None:
+    settings = hessian.Settings(
+        images=15, tasks=(2,), moments=("end",), splits=("train",), steps=(5,), eps=(0.001, 0.1)
+    )
+    without = hessian.measure(growing, settings)
+    size = int(without["dim"].iloc[0])
+    too_small = settings.model_copy(update={"exact": size - 1})
+    pd.testing.assert_frame_equal(hessian.measure(growing, too_small), without)
+    frame = hessian.measure(growing, settings.model_copy(update={"exact": size}))
+    added = frame[frame["steps"] == 0]
+    assert len(frame) == len(without) + len(added)
+    samples = Samples(growing, 15)
+    for index, seed in enumerate(SEEDS):
+        given = samples.draw(index, 2, "train")
+        matrix = dense(growing.network(index, "task-2"), given).detach().double().numpy()
+        expected = np.linalg.eigvalsh(matrix)
+        own = added[added["seed"] == seed]
+        found = own[own["statistic"] == "eigenvalue"].sort_values("index")["value"].to_numpy()
+        np.testing.assert_allclose(found, expected, atol=1e-6 * np.abs(expected).max())
+        ranks = own[own["statistic"] == "epsilon_rank_exact"].set_index("eps")["value"]
+        for eps in (0.001, 0.1):
+            assert ranks[eps] == pytest.approx((np.abs(expected) > eps).mean(), abs=2 / size)
+
+
 def test_the_same_whatever_else_is_measured(growing: RunView) -> None:
     """Start vectors belong to a seed: not to its place, its task or the other seeds."""
     one = hessian.measure(

@@ -16,6 +16,8 @@ from forgetting.study import Figure, Measure, Resources, Study
 
 BASE_TABLES = ("accuracy", "runs")
 WHERE_WANTED = ("online",)
+FROM_MEASURES = {"spectra": "hessian"}
+"""Tables made from a measure's files, beside the one that bears the measure's name."""
 """Tables made from runs for the studies that derive another table from them."""
 ENTRY_SETTINGS = {
     "benchmark": "benchmarks",
@@ -114,7 +116,9 @@ def table_sources(
     """Return every table of the study with the tables that it is derived from."""
     asked = {source for table in study.tables.values() for source in table.made_from}
     wanted = [name for name in WHERE_WANTED if name in asked]
-    known: dict[str, tuple[str, ...]] = dict.fromkeys((*BASE_TABLES, *wanted, *measures), ())
+    names = {measure.split("~")[0]: None for measure in measures}
+    more = [table for table, measure in FROM_MEASURES.items() if measure in names]
+    known: dict[str, tuple[str, ...]] = dict.fromkeys((*BASE_TABLES, *wanted, *names, *more), ())
     derived: dict[str, tuple[str, ...]] = {"scores": ("accuracy",)}
     derived |= {name: tuple(table.made_from) for name, table in study.tables.items()}
     for name, sources in derived.items():

@@ -42,7 +42,8 @@ class StudyPlan:
 
         The rungs of a measure (``hessian~small``, ``hessian~large``) share one table.
         """
-        mine = {name: m for name, m in self.measures.items() if name.split("~")[0] == table}
+        source = aggregates.FROM_MEASURES.get(table, table)
+        mine = {name: m for name, m in self.measures.items() if name.split("~")[0] == source}
         return [(name, path) for name, measure in mine.items() for path in measure.needs]
 
 
@@ -56,8 +57,7 @@ def build(study: Study, document: Document, config: Config, find: Resolver) -> S
         kind: resolve(kind, getattr(study, kind), document, study=study.study) for kind in KINDS
     }
     measures = {measure.name: measure for rungs in found["measures"].values() for measure in rungs}
-    measured = dict.fromkeys(name.split("~")[0] for name in measures)
-    tables = aggregates.table_sources(study, document, measured)
+    tables = aggregates.table_sources(study, document, measures)
     figures = aggregates.figure_specs(study, document, found, tables)
     judgement = aggregates.judgement(study, document, tables)
     sources: dict[str, Source] = {}

@@ -32,6 +32,7 @@ SCORES = [
 TEXT = [
     *GROUP,
     "metric",
+    "estimator",
     "layer",
     "statistic",
     "matrix",
@@ -74,6 +75,13 @@ MEASURED = [
     "y",
     "statistic",
 ]
+# Of every Hessian thousands, and a table of their own.
+EIGENVALUES = ["ritz_value", "ritz_weight", "eigenvalue"]
+ESTIMATORS = {
+    "epsilon_rank": "quadrature",
+    "epsilon_rank_published": "published",
+    "epsilon_rank_exact": "exact",
+}
 WHERE_DIVERGED = ["diverged_task", "diverged_step"]
 
 
@@ -184,14 +192,11 @@ def runs(
 def measure(paths: Sequence[Path]) -> pd.DataFrame:
     """A measure's rows over all runs; their path names the entries they belong to.
 
-    For every effective rank, adds eRank(t) / max_{u <= t} eRank(u) as a statistic of its own
+    Single eigenvalues are left to table `spectra`. For every effective rank, adds
+    eRank(t) / max_{u <= t} eRank(u) as a statistic of its own
     (per run, matrix and layer; u = 0, the network before training, counts when it was measured).
     """
-    parts = []
-    for path in paths:
-        benchmark, architecture, strategy = path.parts[-4:-1]
-        names = {"benchmark": benchmark, "architecture": architecture, "strategy": strategy}
-        parts.append(_with_id(pd.read_parquet(path), **names))
+    parts = [part[~part["statistic"].isin(EIGENVALUES)] for part in _measured(paths)]
     found = set().union(*(part.columns for part in parts))
     keys = [key for key in MEASURED if key in found]
     table = _joined(parts, keys=keys, name="measure")
@@ -205,6 +210,32 @@ def measure(paths: Sequence[Path]) -> pd.DataFrame:
     normalised["value"] = normalised["value"] / peak.where(peak > 0)
     normalised["statistic"] += PEAK
     return _joined([table, normalised], keys=keys, name="measure")
+
+
+def spectra(paths: Sequence[Path]) -> pd.DataFrame:
+    """The eigenvalues, Ritz values and their weights that measure ``hessian`` found."""
+    parts = [part[part["statistic"].isin(EIGENVALUES)] for part in _measured(paths)]
+    keys = ["task", "moment", "split", "steps", "probe", "index", "statistic"]
+    return _joined(parts, keys=keys, name="spectra")[[*ID, *keys, "value", "dim"]]
+
+
+def rank_and_performance(hessian: pd.DataFrame, performance: pd.DataFrame) -> pd.DataFrame:
+    """The Hessian's epsilon-rank at the start of a task beside how well the task was learned.
+
+    On images trained on; the most of Lanczos' steps that were taken. Columns: the run, task,
+    estimator (``quadrature``, ``published``, ``exact``), eps, epsilon_rank (fraction), performance.
+    """
+    rows = hessian[(hessian["moment"] == "init") & (hessian["split"] == "train")]
+    rows = rows[rows["statistic"].isin(ESTIMATORS)]
+    longest = rows.groupby([*ID, "task", "statistic"])["steps"].transform("max")
+    rows = rows[rows["steps"] == longest]
+    rows = rows.assign(estimator=rows["statistic"].map(ESTIMATORS)).rename(
+        columns={"value": "epsilon_rank"}
+    )
+    learned = performance.rename(columns={"value": "performance"})[[*ID, "task", "performance"]]
+    keys = ["task", "estimator", "eps"]
+    table = rows[[*ID, *keys, "epsilon_rank"]].merge(learned, on=[*ID, "task"])
+    return _joined([table], keys=keys, name="rank_and_performance")
 
 
 def scores(accuracy: pd.DataFrame) -> pd.DataFrame:
@@ -289,11 +320,21 @@ def summary(
 
 FROM_TABLES: Mapping[str, Callable[..., pd.DataFrame]] = {
     "performance": performance,
+    "rank_and_performance": rank_and_performance,
     "scores": scores,
     "representative_rank": representative_rank,
     "forgetting_rank": forgetting_rank,
     "summary": summary,
 }
+
+
+def _measured(paths: Sequence[Path]) -> list[pd.DataFrame]:
+    parts = []
+    for path in paths:
+        benchmark, architecture, strategy = path.parts[-4:-1]
+        names = {"benchmark": benchmark, "architecture": architecture, "strategy": strategy}
+        parts.append(_with_id(pd.read_parquet(path), **names))
+    return parts
 
 
 def _entry_names(record: Mapping[str, Any]) -> dict[str, str]:

@@ -35,6 +35,13 @@ from forgetting.tasks import Batch, ImageBenchmark
 CHUNKS_PER_EPOCH = 10
 
 
+class Every(Base):
+    """A schedule over tasks."""
+
+    every: Annotated[int, Field(ge=1)]
+    """After every so many tasks, and before the first."""
+
+
 class Settings(Base):
     """How every task is trained."""
 
@@ -60,7 +67,7 @@ class Settings(Base):
     """Whether each task starts with a fresh optimiser state."""
     evaluate: Literal["all", "seen", "current"] = "all"
     """Tasks whose accuracy is taken after each task: all, those trained so far, or the last."""
-    checkpoints: Literal["all"] | tuple[int, ...] = "all"
+    checkpoints: Literal["all"] | tuple[int, ...] | Every = "all"
     """Tasks after which the weights are kept (0: before training)."""
     checkpoint_epochs: tuple[Annotated[float, Field(gt=0)], ...] = ()
     """Moments within every task, in epochs (0.5: half way through the first), at which the weights
@@ -377,7 +384,11 @@ class Training:
     def _checkpoint(self, task: int, epoch: float) -> None:
         """Keep the weights, if scheduled; epoch 0 stands for the end of the task."""
         scheduled = self.settings.checkpoints
-        if epoch or scheduled == "all" or task in scheduled:
+        if isinstance(scheduled, Every):
+            kept = task % scheduled.every == 0
+        else:
+            kept = scheduled == "all" or task in scheduled
+        if epoch or kept:
             name = f"task-{task}-epoch-{epoch:g}" if epoch else f"task-{task}"
             self._keep(name, task, epoch, self.ensemble.state())
 

@@ -36,6 +36,9 @@ def run(arguments: argparse.Namespace) -> None:
     elif name in ("accuracy", "online"):
         _need(arguments, "runs")
         table = getattr(tables, name)(tables.read_records(arguments.runs))
+    elif name == "spectra":
+        _need(arguments, "measures")
+        table = tables.spectra(arguments.measures)
     elif name in tables.FROM_TABLES:
         table = _from_tables(name, arguments.tables)
     else:

@@ -28,7 +28,12 @@ from pydantic import Field
 from torch import Tensor
 
 from forgetting.lanczos import lanczos
-from forgetting.measures._curvature import Objective, hessian_product, objective
+from forgetting.measures._curvature import (
+    Objective,
+    dense_hessian,
+    hessian_product,
+    objective,
+)
 from forgetting.measures._moments import Samples, alive, moments, network
 from forgetting.measures._settings import Moments
 from forgetting.randomness import torch_generator
@@ -104,6 +109,9 @@ class Settings(Moments):
     passes over all images. Turn it off for convolutional networks."""
     precision: Literal["run", "float64"] = "run"
     """Precision of the products: the run's, or float64."""
+    exact: Annotated[int, Field(ge=0)] = 0
+    """Networks of up to so many parameters have their dense Hessian's eigenvalues taken as well,
+    which costs P products and P^2 numbers."""
     basis: Literal["float64", "float32"] = "float64"
     """Type in which Lanczos' basis is kept: steps * P numbers. P = 1e5 and 100 steps: 80 MB;
     P = 1.1e7: 9 GB, or half in float32, which gives the same numbers with float32 products."""
@@ -120,7 +128,8 @@ def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
     where the Krylov space is exhausted). Over the probes, for each eps: ``epsilon_rank`` and
     ``epsilon_rank_published``, the mean fraction of P, each with ``..._sd``, the standard
     deviation over probes (NaN with one); ``lambda_max`` and ``lambda_min``, the extreme Ritz
-    values; ``trace_estimate``, the mean of P v^T H v, with ``trace_estimate_sd``.
+    values; ``trace_estimate``, the mean of P v^T H v, with ``trace_estimate_sd``. From the dense
+    Hessian (``exact``), with 0 for ``steps``: ``eigenvalue`` by index and ``epsilon_rank_exact``.
 
     A diverged seed has no rows from the task on after which its weights are not finite.
     ``attrs["probe"]`` identifies the samples.
@@ -168,11 +177,22 @@ def _rows(of: Objective, settings: Settings, root: tuple[str | int, ...]) -> lis
         )
         for probe in range(settings.probes)
     ]
-    return [
+    rows = [
         {"steps": steps, **row}
         for steps in settings.steps
         for row in _of_spectrum(found, steps, of.dim, settings.eps)
     ]
+    if of.dim <= settings.exact:
+        rows += [{"steps": 0, **row} for row in _exact(of, settings.eps)]
+    return rows
+
+
+def _exact(of: Objective, ladder: tuple[float, ...]) -> Iterator[dict[str, Any]]:
+    eigenvalues = torch.linalg.eigvalsh(dense_hessian(of).double()).cpu()
+    for index, value in enumerate(eigenvalues.tolist()):
+        yield _row("eigenvalue", value, index=index)
+    for eps in ladder:
+        yield _row("epsilon_rank_exact", float((eigenvalues.abs() > eps).double().mean()), eps)
 
 
 def _of_spectrum(
