@@ -68,12 +68,15 @@ LOOKS = {
     "si": Look("#E69F00", "P", "SI"),
     "freeze": Look("#56B4E9", "X", "Frozen"),
     "l2": Look("#0072B2", "v", "L2"),
-    "l2_er": Look("#CC79A7", "D", "L2-ER"),
     "effective_rank": Look("#E69F00", "d", "ER"),
+    "l2_effective_rank": Look("#CC79A7", "D", "L2-ER"),
+    "replace_most_useful": Look("#882255", "<", "Replace most useful"),
     "continual_backprop": Look("#009E73", "X", "CBP"),
     "layer_norm_l2": Look("#56B4E9", "s", "LN + L2"),
+    "spectral_norm": Look("#7F6000", "h", "Spectral norm"),
+    "redo": Look("#332288", "H", "ReDo"),
     "shrink_perturb": Look("#009E73", "p", "Shrink & perturb"),
-    "spectral": Look("#7F6000", "h", "Spectral"),
+    "shrink_perturb_l2": Look("#117733", "P", "S&P + L2"),
     "reset": Look("#7F7F7F", "*", "Reset"),
     "replay": Look("#009E73", ">", "Replay"),
     "task2_only": Look("#7F7F7F", "p", "Task 2 alone"),
@@ -81,6 +84,8 @@ LOOKS = {
 }
 NAMES = {
     "mlp": "MLP",
+    "ln": "LN",
+    "convnet": "ConvNet",
     "convgru": "ConvGRU",
     "biconvgru": "Bi-ConvGRU",
     "resnet18": "ResNet-18",
@@ -107,6 +112,7 @@ NAMES = {
 METRICS = {
     "task_masked": "task-masked accuracy",
     "class_incremental": "class-incremental accuracy",
+    "online": "online accuracy",
     "return": "return",
 }
 
