@@ -1,9 +1,10 @@
 """Choosing rows of tables for a statistic; what every file of this folder starts from.
 
-A selection is a mapping from column to the value, or list of values, that is wanted. Two words
+A selection is a mapping from column to the value, or list of values, that is wanted. A few words
 stand for what differs from benchmark to benchmark: ``metric: scenario`` is the metric the
-benchmark is judged by, and ``task: last`` or ``after_task: last`` its last task (both from the
-table ``runs``, so a run that stopped early has no last task).
+benchmark is judged by, ``task: last`` or ``after_task: last`` its last task, and ``task: last
+tenth`` (``first`` or ``last``; ``tenth``, ``quarter`` or ``half``) that part of its tasks, rounded
+up to whole ones. All are from the table ``runs``, so a run that stopped early has no last task.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ import pandas as pd
 from forgetting.errors import UserError
 
 RUN_COLUMNS = ("benchmark", "architecture", "strategy")
+PARTS = {"tenth": 10, "quarter": 4, "half": 2}
 Where = Mapping[str, Any]
 Tables = Mapping[str, pd.DataFrame]
 
@@ -40,8 +42,8 @@ def select(tables: Tables, name: str, where: Where) -> pd.DataFrame:
         wanted = where[column]
         if column == "metric" and wanted == "scenario":
             rows = rows[rows[column] == _per_benchmark(tables, rows, "scenario_metric")]
-        elif column in ("task", "after_task") and wanted == "last":
-            rows = rows[rows[column] == _per_benchmark(tables, rows, "tasks")]
+        elif column in ("task", "after_task") and isinstance(wanted, str):
+            rows = rows[_in_time(rows[column], wanted, _per_benchmark(tables, rows, "tasks"))]
         else:
             values = wanted if isinstance(wanted, list) else [wanted]
             for value in values:
@@ -53,6 +55,20 @@ def select(tables: Tables, name: str, where: Where) -> pd.DataFrame:
         if rows.empty:
             raise NoRows(f"{name}.csv has no rows with {', '.join(said)}")
     return rows
+
+
+def without(tables: Tables, name: str, unwanted: Mapping[str, Sequence[Any]]) -> Tables:
+    """The tables, with the rows of one that hold an unwanted value left out.
+
+    Raises:
+        NotRun: The table is missing.
+        UserError: A column does not exist.
+    """
+    rows = table(tables, name)
+    known(rows, name, *unwanted)
+    for column, values in unwanted.items():
+        rows = rows[~rows[column].isin(values)]
+    return {**tables, name: rows}
 
 
 def table(tables: Tables, name: str) -> pd.DataFrame:
@@ -106,6 +122,20 @@ def touched(where: Where, *more: Where) -> list[dict[str, Any]]:
         {column: value for column, value in {**where, **extra}.items() if column in RUN_COLUMNS}
         for extra in (more or ({},))
     ]
+
+
+def _in_time(task: pd.Series, words: str, tasks: pd.Series) -> pd.Series:
+    """Whether each row's task is the last of its benchmark, or in the part that is named."""
+    side, _, part = words.partition(" ")
+    if words == "last":
+        return task == tasks
+    if side not in ("first", "last") or part not in PARTS:
+        raise UserError(
+            f"claims: task {words!r} is not known; use a number, last, "
+            f"or first or last with {', '.join(PARTS)}, such as 'last tenth'"
+        )
+    wanted = -(-tasks // PARTS[part])  # rounded up
+    return (task >= 1) & (task <= wanted) if side == "first" else task > tasks - wanted
 
 
 def _per_benchmark(tables: Tables, rows: pd.DataFrame, column: str) -> pd.Series:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from forgetting.errors import UserError
 from forgetting.evidence._ladder import along_ladder, number
-from forgetting.evidence._rows import NotRun, Tables, known, table, touched
+from forgetting.evidence._rows import NotRun, Tables, known, table, touched, without
 from forgetting.settings import Settings as Base
 
 
@@ -46,11 +46,8 @@ class Settings(Base):
 
 def per_seed(tables: Tables, settings: Settings) -> pd.Series:
     """The slope of each seed; NaN for a seed that lacks a rung."""
-    rows = table(tables, settings.table)
-    known(rows, settings.table, settings.column, settings.along, *settings.leave_out)
-    for column, unwanted in settings.leave_out.items():
-        rows = rows[~rows[column].isin(unwanted)]
-    tables = {**tables, settings.table: rows}
+    known(table(tables, settings.table), settings.table, settings.column, settings.along)
+    tables = without(tables, settings.table, settings.leave_out)
     values = _values(tables, settings, {})
     if settings.chance:
         chance = _values(tables, settings, settings.chance)
