@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 
 from forgetting import statistics
-from forgetting.evidence._rows import Tables, known, select, touched
+from forgetting.evidence._points import by_seed, points, with_yardstick
+from forgetting.evidence._rows import Tables, known
 from forgetting.settings import Settings as Base
 
 IS_CORRELATION = True
@@ -40,24 +41,34 @@ class Settings(Base):
     """Correlation of the values or of their ranks."""
     hold: tuple[str, ...] = ()
     """Columns held fixed as categories, such as ``task`` and ``architecture``."""
+    leave_out: dict[str, list[str | int | float]] = {}
+    """Column -> values whose rows are left out, such as ``{task: [1]}``."""
+    against: str = ""
+    """Strategy whose performance on the same task is first taken away from ``y``."""
 
 
 def per_seed(tables: Tables, settings: Settings) -> pd.Series:
     """The (partial) correlation of each seed; NaN for a seed with fewer points than the fullest."""
-    rows = select(tables, settings.table, settings.where)
-    known(rows, settings.table, settings.x, settings.y, *settings.hold)
-    points = rows.dropna(subset=[settings.x, settings.y])
-    groups = dict(iter(points.groupby("seed")))
-    fullest = max(map(len, groups.values()), default=0)
-    seeds = sorted(rows["seed"].unique())
-    complete = [seed for seed in seeds if seed in groups and len(groups[seed]) == fullest]
-    found = [_correlation(groups[seed], settings) for seed in complete]
-    return pd.Series(found, index=complete, dtype=float).reindex(seeds)
+    rows = points(
+        tables,
+        settings.table,
+        settings.where,
+        x=settings.x,
+        y=settings.y,
+        leave_out=settings.leave_out,
+        against=settings.against,
+    )
+    known(rows, settings.table, *settings.hold)
+    found = {
+        seed: np.nan if of is None else _correlation(of, settings)
+        for seed, of in by_seed(rows, settings.x, settings.y).items()
+    }
+    return pd.Series(found, dtype=float)
 
 
 def runs(settings: Settings) -> list[dict[str, Any]]:
     """Selections of the runs this reads."""
-    return touched(settings.where)
+    return with_yardstick(settings.where, settings.against)
 
 
 def _correlation(points: pd.DataFrame, settings: Settings) -> float:
