@@ -42,6 +42,7 @@ include: "workflow/rules/prepare.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/measure.smk"
 include: "workflow/rules/draw.smk"
+include: "workflow/rules/tune.smk"
 
 
 rule all:
@@ -73,6 +74,11 @@ rule tables:
 rule scorecard:
     input:
         pipeline.scorecard(),
+
+
+rule tune:
+    input:
+        ending(pipeline.tuned_files, pipeline.tuned or None),
 
 
 rule partial:

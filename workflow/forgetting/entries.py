@@ -50,9 +50,11 @@ def canonical(value: Any) -> str:
 
 
 def resolve(
-    kind: str, entries: Mapping[str, Entry], document: Document, *, study: str
+    kind: str, entries: Mapping[str, Entry], document: Document, *, study: str, at: Key = ()
 ) -> dict[str, tuple[Resolved, ...]]:
     """Return the rungs of every entry of one section, by the entry's name.
+
+    ``at`` is where the section stands, if not at the top.
 
     Raises:
         UserError: A component does not exist, or a setting is wrong.
@@ -67,11 +69,11 @@ def resolve(
         found[name] = tuple(
             Resolved(
                 rung,
-                tuple(_parts(rung, entry, settings, document, (kind, name), classes)),
+                tuple(_parts(rung, entry, settings, document, (*at, kind, name), classes)),
                 entry,
-                (kind, name),
+                (*at, kind, name),
             )
-            for rung, settings in _rungs(name, entry, document, (kind, name))
+            for rung, settings in _rungs(name, entry, document, (*at, kind, name))
         )
     return found
 

@@ -22,6 +22,7 @@ from forgetting.errors import UserError
 from forgetting.fingerprint import Component, fingerprint
 from forgetting.plan import StudyPlan, build
 from forgetting.run_table import MissingData, RunSpec
+from forgetting.tuning import Search, Tuning, expand
 
 FOLDER = "{preset}/{study}{scope}"
 RUNS = (*BASE_TABLES, *WHERE_WANTED)
@@ -32,6 +33,8 @@ class Pipeline:
 
     apart = "/partial/only"
     """Where what is aggregated from a selection of runs goes, below the study."""
+    grids = "/tune"
+    """Where the runs of grids go, below the study."""
 
     def __init__(self, root: Path, config: Config, document: Document) -> None:
         """Check every study under the configuration's preset; ``document`` says where it stands.
@@ -53,6 +56,7 @@ class Pipeline:
         document.choose(("preset",), config.preset, dict.fromkeys(presets), what="a preset")
         self._read = {name: study.read(file, config.preset) for name, file in files.items()}
         self._plans = {name: self._build(name) for name in self.studies}
+        self._tunings: dict[str, Tuning] = {}
         if config.only is not None:
             self._check_only(config.only, document)
 
@@ -79,13 +83,41 @@ class Pipeline:
             raise found
         return found
 
-    def run(self, name: str, path: str) -> RunSpec:
-        """Return a run by its path under runs/.
+    def tuning(self, name: str) -> Tuning:
+        """Return the grids of a study, which are written out when they are first asked for.
+
+        Raises:
+            UserError: It has none, there is a mistake in them, or data sets are not there.
+        """
+        if name not in self._tunings:
+            self._tunings[name] = expand(*self._read[name], self.config, self._find)
+        return self._tunings[name]
+
+    def searches(self, name: str) -> list[Search]:
+        """Return the searches of a study, or those that ``only`` asks for.
+
+        A search is asked for when some run of its strategy in its group is.
+        """
+        plan, tuning = self.plan(name), self.tuning(name)
+        if self.config.only is None:
+            return list(tuning.searches)
+        selected = {
+            (run.benchmark, run.architecture, run.strategy)
+            for run in map(plan.runs.__getitem__, plan.selected)
+        }
+        return [
+            search
+            for search in tuning.searches
+            if any((*place, search.strategy) in selected for place in search.places)
+        ]
+
+    def run(self, name: str, path: str, tuning: bool = False) -> RunSpec:
+        """Return a run by its path under runs/; ``tuning``: one of the grids.
 
         Raises:
             UserError: The study has no such run.
         """
-        runs = self.plan(name).runs
+        runs = self.tuning(name).runs if tuning else self.plan(name).runs
         if path not in runs:
             raise UserError(f"study {name} has no run {path}; {allowed(path, list(runs)[:12])}")
         return runs[path]
@@ -111,6 +143,9 @@ class Pipeline:
         """
         plans = [found for found in self._plans.values() if isinstance(found, StudyPlan)]
         known = {k: source for found in plans for k, source in found.sources.items()}
+        if key not in known:
+            grids = [self.tuning(name) for name in self.studies if self._read[name][0].tune]
+            known |= {k: source for found in grids for k, source in found.sources.items()}
         if key not in known:
             raise UserError(f'no study uses a data set "{key}"; {allowed(key, known)}')
         return known[key]
@@ -145,6 +180,28 @@ class Pipeline:
     def everything(self, name: str) -> list[str]:
         """Return all files that a study ends in."""
         return [*self.tables(name), *self.figures(name), *self.claims(name)]
+
+    @property
+    def tuned(self) -> list[str]:
+        """The chosen studies that have something to tune."""
+        return [name for name in self.chosen if self._read[name][0].tune is not None]
+
+    def tuned_files(self, name: str) -> list[str]:
+        """Return the files that the grids of a study end in: the proposal and all scores.
+
+        Raises:
+            UserError: From `tuning`.
+        """
+        if not self.searches(name):
+            return []
+        folder = FOLDER.format(preset=self.preset, study=name, scope=self.scope)
+        return [f"{folder}/tune/{file}" for file in ("proposal.yaml", "scores.csv")]
+
+    def tuning_runs(self, name: str) -> list[str]:
+        """Return run.json of the runs of a study's grids, those that ``only`` asks for."""
+        home = f"{self.preset}/{name}{self.grids}/runs"
+        paths = (path for each in self.searches(name) for path in self.tuning(name).paths(each))
+        return [f"{home}/{path}/run.json" for path in dict.fromkeys(paths)]
 
     def judged(self) -> list[str]:
         """Return the claims that the scorecard shows: of the chosen studies, and what exists."""
@@ -188,8 +245,11 @@ class Pipeline:
 
     def about(self, name: str) -> str:
         """Return what the table of runs says of each benchmark: its metric and evidence."""
-        runs = self.plan(name).runs.values()
-        return canonical({r.benchmark: {"metric": r.metric, "evidence": r.evidence} for r in runs})
+        return canonical(_about(self.plan(name).runs.values()))
+
+    def tuning_about(self, name: str) -> dict[str, dict[str, str]]:
+        """Return metric and evidence of each benchmark that a study is tuned on."""
+        return _about(self.tuning(name).runs.values())
 
     def _files(self, name: str, names: Iterable[str], pattern: str) -> list[str]:
         if not self.plan(name).selected:
@@ -220,6 +280,10 @@ class Pipeline:
             raise document.error(
                 ("only",), f"found {only!r}, which matches no run; runs are {some}, ..."
             )
+
+
+def _about(runs: Iterable[RunSpec]) -> dict[str, dict[str, str]]:
+    return {run.benchmark: {"metric": run.metric, "evidence": run.evidence} for run in runs}
 
 
 @functools.cache

@@ -93,8 +93,10 @@ def group(
         for kind in ("benchmarks", "architectures", "strategies")
     )
     for chosen in asked.choices:
-        named = {str(name) for each in strategies for name in (each.name, each.key[-1])}
-        document.choose((*place, "choices", chosen), chosen, named, what="a strategy of this group")
+        # A preset that runs fewer strategies may leave the choices for the others.
+        rungs = [rung.name for each in found["strategies"].values() for rung in each]
+        known = [*found["strategies"], *rungs]
+        document.choose((*place, "choices", chosen), chosen, known, what="an entry of strategies")
     for benchmark in benchmarks:
         entry = benchmark.entry
         assert isinstance(entry, Benchmark)
@@ -103,7 +105,7 @@ def group(
             architectures, strategies, packs.items()
         ):
             assert isinstance(architecture.entry, Architecture)
-            key, choice = _choice(asked, name, strategy)
+            key, choice = choice_of(asked, name, strategy)
             document.check(model, architecture.entry.training, (*architecture.key, "training"))
             settings = merge(study.training, architecture.entry.training)
             settings = merge(merge(settings, asked.training), choice.training)
@@ -141,7 +143,7 @@ def group(
             yield run, data
 
 
-def _choice(asked: Group, name: str, strategy: Resolved) -> tuple[Key, Choice]:
+def choice_of(asked: Group, name: str, strategy: Resolved) -> tuple[Key, Choice]:
     """Return what a group chooses for a strategy, and where it says so."""
     for each in (strategy.name, str(strategy.key[-1])):
         if each in asked.choices:

@@ -134,6 +134,24 @@ class Group(Settings):
     """Resources of this group's training jobs, over the study's."""
 
 
+class Tune(Settings):
+    """A search for hyperparameters, on seeds of its own; a person reads what it proposes."""
+
+    seeds: Annotated[list[int | str], Field(min_length=1)]
+    """Packs of seeds; none may be a seed of the study's runs."""
+    runs: list[str] | None = None
+    """Groups of runs that choices are searched for; all when left out."""
+    score: Literal["performance", "average_accuracy"] = "performance"
+    """What the best has most of: how well each task was learned, mean over tasks, or the accuracy
+    of all tasks after the last; in the metric of the benchmark."""
+    benchmarks: dict[str, dict[str, Any]] = {}
+    """Entries under benchmarks as they are here, such as shorter: over what stands there."""
+    grids: dict[str, Annotated[dict[str, list[Scalar]], Field(min_length=1)]]
+    """Values by strategy and setting; every combination is trained. A setting of training is called
+    training.learning_rate, one of a composition component.setting. GROUP/STRATEGY instead of
+    STRATEGY is the grid in that group alone."""
+
+
 class Measure(Entry):
     """A measurement of the checkpoints of runs."""
 
@@ -206,6 +224,8 @@ class Study(Settings):
     """Figures."""
     claims: dict[str, dict[str, Any]] = {}
     """What the paper says, as tests over tables."""
+    tune: Tune | None = None
+    """How `snakemake tune` searches for hyperparameters; no run of the study waits for it."""
     evidence: Literal["protocol", "reduced", "other simulator"]
     """What verdicts of this preset bear on; data other than the paper's overrides it."""
     resources: JobResources = JobResources()

@@ -10,6 +10,7 @@ from forgetting.study import NAME
 
 RUN = "{benchmark}/{architecture}/{strategy}/seeds{pack}"
 RUN_FOLDER = f"{{preset}}/{{study}}/runs/{RUN}"
+TRAINED = "{preset}/{study}{tuning}"  # a run of the study or of its grids
 NAME_OF_DATA = r"[A-Za-z0-9][A-Za-z0-9_.~-]*"
 
 
@@ -17,6 +18,7 @@ wildcard_constraints:
     preset=re.escape(pipeline.preset),
     study="|".join(map(re.escape, pipeline.studies)),
     scope=f"(?:{pipeline.apart})?",
+    tuning=f"(?:{pipeline.grids})?",
     benchmark=NAME,
     architecture=NAME,
     strategy=NAME,
@@ -47,7 +49,8 @@ def source_of(wildcards):
 
 
 def run_of(wildcards):
-    return or_exit(pipeline.run, wildcards.study, RUN.format(**wildcards))
+    tuning = bool(wildcards.get("tuning"))
+    return or_exit(pipeline.run, wildcards.study, RUN.format(**wildcards), tuning)
 
 
 def measure_of(wildcards):
@@ -111,6 +114,10 @@ def studies_described(wildcards):
     return pipeline.descriptions()
 
 
+def searches_of(wildcards):
+    return or_exit(pipeline.tuning, wildcards.study).identity
+
+
 # What it is made from: functions for inputs.
 
 
@@ -147,6 +154,10 @@ def named_runs(wildcards):
     return shlex.join(
         f"{role}={path}" for role, path in compared_with(wildcards).items()
     )
+
+
+def tuning_runs(wildcards):
+    return or_exit(pipeline.tuning_runs, wildcards.study)
 
 
 def table_sources(kind):

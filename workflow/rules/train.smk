@@ -7,13 +7,13 @@ rule train:
         images=ancient(run_images),
         start=run_parent,
     output:
-        run=f"{RUN_FOLDER}/run.json",
-        accuracy=f"{RUN_FOLDER}/accuracy.parquet",
-        history=f"{RUN_FOLDER}/history.parquet",
+        run=f"{TRAINED}/runs/{RUN}/run.json",
+        accuracy=f"{TRAINED}/runs/{RUN}/accuracy.parquet",
+        history=f"{TRAINED}/runs/{RUN}/history.parquet",
     log:
-        f"{{preset}}/{{study}}/logs/train/{RUN}.log",
+        f"{TRAINED}/logs/train/{RUN}.log",
     benchmark:
-        f"{{preset}}/{{study}}/logs/train/{RUN}.jsonl"
+        f"{TRAINED}/logs/train/{RUN}.jsonl"
     conda:
         "../../envs/forgetting.yaml"
     threads: field(run_of, "resources", "threads")
