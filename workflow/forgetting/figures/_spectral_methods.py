@@ -64,7 +64,7 @@ def regularisation_ablation(given: Tables, settings: "RegularisationAblation") -
         what=f"features and dead units on {split} images",
         notes=[
             *_panels.footnotes(runs, mean="Dots: mean", interval="bars"),
-            *([f"Seeds fewer: {', '.join(fewer)}."] if fewer else []),
+            *([f"Fewer seeds: {', '.join(fewer)}."] if fewer else []),
             *_spectral_rows.not_run(settings.strategies, strategies),
             "Scales need not begin at zero.",
         ],

@@ -5,6 +5,7 @@ magnitude, from there on a quarter of a decade each. Nothing is smoothed, so tha
 zero is not spread beyond it (see ``forgetting.spectra``).
 """
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from forgetting.figures.spectral import Spectra
 
 PER_DECADE = 4
+LINEAR_DECADES = 0.6  # length of either linear half of the axis
+TICK_ROOM = 0.32  # inches from one number to the next
 EXACT = Line("all eigenvalues", "black", "", "-", 0.7)
 ROOM = 7.2  # inches that all rows of panels may take
 
@@ -49,7 +52,7 @@ def spectra(given: Tables, settings: "Spectra") -> Drawn:
     least = 0.5 * drawn.loc[drawn["share"] > 0, "share"].min()
     for row, strategy in zip(axes, strategies, strict=True):
         look = plots.look(strategy)
-        row[0].set_ylabel(look.label.replace(" most", "\nmost"), color=look.colour)
+        row[0].set_ylabel(textwrap.fill(look.label, 11), color=look.colour)
         for ax, task in zip(row, tasks, strict=True):
             here = (drawn["strategy"] == strategy) & (drawn["task"] == task)
             _histogram(ax, drawn[here], edges, least=least, colour=look.colour)
@@ -67,7 +70,7 @@ def spectra(given: Tables, settings: "Spectra") -> Drawn:
     for ax, task in zip(axes[0], tasks, strict=True):
         ax.set_title(f"start of task {task}", loc="left")
     for ax in axes[-1]:
-        value_axis(ax, edges, linear=settings.linear)
+        value_axis(ax, edges, linear=settings.linear, width=plots.DOUBLE / len(tasks) - 0.35)
         ax.set_xlabel("eigenvalue")
     counts = nodes[nodes["probe"] >= 0].groupby([*tables.ID, "task"])["probe"].nunique()
     starts = f" and {counts.max()} start vectors" if len(counts) and counts.max() > 1 else ""
@@ -177,18 +180,29 @@ def decades(least: float) -> np.ndarray:
     return 10.0 ** np.arange(0, lowest - 1, -step)
 
 
-def value_axis(ax: Axes, edges: np.ndarray, *, linear: float) -> None:
-    """Eigenvalues on an axis that is linear around zero and logarithmic beyond."""
-    ax.set_xscale("symlog", linthresh=linear, linscale=0.6)
+def value_axis(ax: Axes, edges: np.ndarray, *, linear: float, width: float) -> None:
+    """Eigenvalues on an axis of ``width`` inches, linear around zero and logarithmic beyond."""
+    ax.set_xscale("symlog", linthresh=linear, linscale=0.9 * LINEAR_DECADES)
     ax.set_xlim(edges[0], edges[-1])
+    left, right = (_place(edge, linear) for edge in (edges[0], edges[-1]))
+    apart = TICK_ROOM * (right - left) / width
     ticks = [0.0]
-    for sign, end in ((-1, -edges[0]), (1, edges[-1])):
-        exponents = np.arange(np.ceil(np.log10(linear)), np.floor(np.log10(end) + 1e-9) + 1)
-        every = max(1, -(-len(exponents) // 3))
-        ticks += [sign * 10.0**exponent for exponent in exponents[::-1][::every]]
-    ticks = sorted(ticks)
-    ax.set_xticks(ticks, [_power(tick) for tick in ticks])
+    for sign, end in ((1, edges[-1]), (-1, edges[0])):
+        reach = np.floor(np.log10(abs(end)) + 1e-9)
+        for exponent in np.arange(reach, np.log10(linear) - 1e-9, -1):
+            tick = sign * 10.0**exponent
+            place = _place(tick, linear)
+            if all(abs(place - _place(other, linear)) >= apart for other in ticks):
+                ticks.append(tick)
+    ax.set_xticks(sorted(ticks), [_power(tick) for tick in sorted(ticks)])
     ax.minorticks_off()
+
+
+def _place(value: float, linear: float) -> float:
+    """Where a value lies on the axis, in decades from zero."""
+    size = abs(value)
+    beyond = LINEAR_DECADES + np.log10(max(size, linear) / linear)
+    return float(np.sign(value) * (beyond if size > linear else LINEAR_DECADES * size / linear))
 
 
 def _power(value: float) -> str:

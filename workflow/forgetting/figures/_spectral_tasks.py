@@ -27,6 +27,7 @@ def performance_over_tasks(given: Tables, settings: "PerformanceOverTasks") -> D
     runs = _spectral_rows.of_benchmark(given, "runs", name)
     rows = _spectral_rows.of_benchmark(given, "performance", name)
     rows = rows.sort_values([*tables.ID, "task"])
+    runs = _spectral_rows.about(runs, rows)
     series = rows.groupby(tables.ID)["value"]
     rows["value"] = series.transform(
         lambda values: values.rolling(window, center=True, min_periods=1).mean()
@@ -132,7 +133,7 @@ def _measured(
     else:
         tight_axis(ax, drawn)
     ax.set_xlabel("task")
-    ax.set_ylabel(y.format(units=f"\nof {int(sizes[0]):,} units" if len(sizes) == 1 else ""))
+    ax.set_ylabel(y.format(units=f"\n(of {int(sizes[0]):,} units)" if len(sizes) == 1 else ""))
     _panels.finish(
         figure,
         runs,
