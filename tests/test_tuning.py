@@ -306,6 +306,11 @@ def test_the_proposal_is_yaml_of_a_study_with_the_evidence() -> None:
     assert "intervals overlap, so the choice is noise; difference by seed 0.0067" in shown
 
 
+def test_seeds_that_agree_tell_points_apart_whose_intervals_overlap() -> None:
+    shown = proposed({0.001: [0.5, 0.6, 0.7], 0.01: [0.51, 0.61, 0.71], 0.1: [0.0, 0.0, 0.0]})
+    assert "intervals overlap, but seed by seed it is better by 0.0100 (0.0100 to 0.0100)" in shown
+
+
 def test_a_clear_best_is_said_to_be_one() -> None:
     shown = proposed({0.001: [0.1, 0.11, 0.12], 0.01: [0.8, 0.81, 0.82], 0.1: [0.2, 0.21, 0.22]})
     assert "intervals do not overlap; difference by seed 0.6000 (0.6000 to 0.6000)" in shown

@@ -191,9 +191,11 @@ def _compared(best: Outcome, second: Outcome) -> str:
     apart = interval([best.scores[seed] - second.scores[seed] for seed in sorted(both)])
     if math.isnan(best.limits.low) or math.isnan(second.limits.low):
         return "one seed has no interval: whether it is better cannot be told from noise"
-    if second.limits.high >= best.limits.low:
-        return f"intervals overlap, so the choice is noise; difference by seed {_limits(apart)}"
-    return f"intervals do not overlap; difference by seed {_limits(apart)}"
+    if second.limits.high < best.limits.low:
+        return f"intervals do not overlap; difference by seed {_limits(apart)}"
+    if apart.low > 0:
+        return f"intervals overlap, but seed by seed it is better by {_limits(apart)}"
+    return f"intervals overlap, so the choice is noise; difference by seed {_limits(apart)}"
 
 
 def _said(point: Point) -> str:

@@ -98,27 +98,12 @@ def expand(study: Study, document: Document, config: Config, find: Resolver) -> 
     searches: list[Search] = []
     runs: dict[str, RunSpec] = {}
     sources: dict[str, Source] = {}
+    own_seeds = config.model_copy(update={"seeds": None})
     for name in groups:
-        asked = study.runs[name]
-        mine = _searches(name, asked, tune, document, found)
-        named = {point.name: strategy for strategy, s in mine for point in s.points}
-        if not named:
+        mine = _searches(name, study.runs[name], tune, document, found)
+        if not mine:
             continue
-        searching = asked.model_copy(
-            update={
-                "strategies": list(named),
-                "seeds": tune.seeds,
-                "choices": {
-                    p.name: Choice.model_validate(merge(p.choice, {"training": NO_CHECKPOINTS}))
-                    for _, search in mine
-                    for p in search.points
-                },
-            }
-        )
-        alone = study.model_copy(update={"runs": {name: searching}})
-        as_points = {n: (replace(strategy, name=n),) for n, strategy in named.items()}
-        entries = {**found, "strategies": as_points}
-        own_seeds = config.model_copy(update={"seeds": None})
+        alone, entries = _as_study(study, name, mine, found)
         for run, data in run_table.group(alone, name, document, own_seeds, entries, find):
             if runs.setdefault(run.path, run) != run:
                 raise document.error(
@@ -218,6 +203,23 @@ def _searches(
                 (strategy, Search(name, strategy.name, grid, tuple(found_points), places))
             )
     return searches
+
+
+def _as_study(
+    study: Study, name: str, searches: Sequence[tuple[Resolved, Search]], found: Entries
+) -> tuple[Study, Entries]:
+    """Return a study of this group alone, in which every point is a strategy, and its entries."""
+    assert study.tune is not None
+    named = {p.name: (strategy, p) for strategy, search in searches for p in search.points}
+    choices = {
+        key: Choice.model_validate(merge(point.choice, {"training": NO_CHECKPOINTS}))
+        for key, (_, point) in named.items()
+    }
+    group = study.runs[name].model_copy(
+        update={"strategies": list(named), "choices": choices, "seeds": study.tune.seeds}
+    )
+    strategies = {key: (replace(strategy, name=key),) for key, (strategy, _) in named.items()}
+    return study.model_copy(update={"runs": {name: group}}), {**found, "strategies": strategies}
 
 
 def points(
