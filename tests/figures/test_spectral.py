@@ -400,7 +400,7 @@ def test_landscapes_share_a_scale_and_lines_are_drawn_along_one_direction(given,
     assert high == pytest.approx(rows["value"].max())
     figure, _ = draw("loss_landscape", given, strategies=["sgd", "redo"], task=1, seed=2)
     assert "start of task 1, seed 2" in words(figure)
-    assert "Not run: ReDo." in words(figure)
+    assert "Not measured with this seed: ReDo." in words(figure)
     table = given["landscape"][given["landscape"]["y"] == 0].assign(direction_y="")
     figure, rows = draw("loss_landscape", {**given, "landscape": table})
     mine = one(rows, strategy="sgd").sort_values("x")

@@ -2,12 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator
 
 from forgetting import plots
 from forgetting.figures import _frame, _lines, _panels, _spectral_rows
@@ -51,6 +52,8 @@ def loss_landscape(given: Tables, settings: "LossLandscape") -> Drawn:
     else:
         figure = _slices(drawn, strategies, directions[0])
     mine = runs[runs["strategy"].isin(strategies)]
+    run = set(runs["strategy"]) - there
+    without = [strategy for strategy in settings.strategies if strategy in run]
     _panels.finish(
         figure,
         mine,
@@ -60,7 +63,8 @@ def loss_landscape(given: Tables, settings: "LossLandscape") -> Drawn:
         notes=[
             f"{'Planes are' if directions[1] else 'Lines are'} of one seed: directions belong to "
             "a network and cannot be averaged. 0 is the network itself.",
-            *_spectral_rows.not_run(settings.strategies, strategies),
+            *_spectral_rows.not_run(settings.strategies, set(runs["strategy"])),
+            *_spectral_rows.naming(without, "Not measured with this seed"),
         ],
         key=[] if directions[1] else strategies,
     )
@@ -68,7 +72,7 @@ def loss_landscape(given: Tables, settings: "LossLandscape") -> Drawn:
     return figure, drawn[columns].reset_index(drop=True)
 
 
-def _contours(drawn: pd.DataFrame, strategies: list[str], directions: list[str]) -> Any:
+def _contours(drawn: pd.DataFrame, strategies: list[str], directions: list[str]) -> Figure:
     values = drawn["value"].clip(lower=LEAST)
     low, high = float(values.min()), float(values.max())
     high = high if high > low else 1.1 * low
@@ -90,11 +94,11 @@ def _contours(drawn: pd.DataFrame, strategies: list[str], directions: list[str])
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     axes[0, 0].set_ylabel(_axis(directions[1], 2 if directions[0] == directions[1] else 1))
-    scale = mpl.cm.ScalarMappable(norm=norm, cmap="viridis")
+    scale = ScalarMappable(norm=norm, cmap="viridis")
     bar = figure.colorbar(scale, ax=list(axes[0]), label="loss", aspect=16, pad=0.01)
     if high / low < 30:
         bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        bar.ax.yaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
+        bar.ax.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     bar.ax.minorticks_off()
     return figure
 
@@ -105,7 +109,7 @@ def _axis(direction: str, number: int) -> str:
     return known.get(direction, direction)
 
 
-def _slices(drawn: pd.DataFrame, strategies: list[str], direction: str) -> Any:
+def _slices(drawn: pd.DataFrame, strategies: list[str], direction: str) -> Figure:
     figure, axes = _frame.panels(1, 1, height=2.4)
     ax = axes[0, 0]
     for strategy in strategies:

@@ -1,7 +1,7 @@
 """Strategies side by side: what the parts of the regulariser do, and what a strategy costs."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,8 @@ def regularisation_ablation(given: Tables, settings: "RegularisationAblation") -
         last_measured(given, settings.strategies, name, "feature_rank", "effective_rank", split),
         last_measured(given, settings.strategies, name, "dead_units", "exact_zero", split),
     ]
-    rows = pd.concat(found, ignore_index=True)
+    there = [rows for rows in found if len(rows)] or found[:1]
+    rows = pd.concat(there, ignore_index=True)
     drawn = _spectral_rows.over_seeds(rows, ["shown", "strategy", "task"])
     strategies = [s for s in settings.strategies if (runs["strategy"] == s).any()]
     figure, axes = _frame.panels(1, len(SHOWN), height=0.75 + 0.27 * len(strategies), sharey=True)
@@ -50,7 +51,7 @@ def regularisation_ablation(given: Tables, settings: "RegularisationAblation") -
         if shown == "performance":
             ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
         if mine.empty:
-            where = {"ha": "center", "va": "center", "transform": ax.transAxes}
+            where: dict[str, Any] = {"ha": "center", "va": "center", "transform": ax.transAxes}
             ax.text(0.5, 0.5, "not measured", color=plots.GREY, **where)
             ax.set_xticks([])
     axes[0, 0].set_yticks(
@@ -179,7 +180,7 @@ def dots(ax: Axes, drawn: pd.DataFrame, strategies: Sequence[str]) -> None:
         for _, row in drawn[drawn["strategy"] == strategy].iterrows():
             if np.isfinite(row["ci_low"]):
                 ax.hlines(place, row["ci_low"], row["ci_high"], color=look.colour, lw=1.4)
-            style = {"color": look.colour, "marker": look.marker, "markersize": 5}
+            style: dict[str, Any] = {"color": look.colour, "marker": look.marker, "markersize": 5}
             ax.plot([row["mean"]], [place], zorder=3, **style)
     ax.set_ylim(len(strategies) - 0.5, -0.5)
     ax.grid(axis="y", visible=False)

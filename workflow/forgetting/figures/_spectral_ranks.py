@@ -35,10 +35,10 @@ def epsilon_rank_against_performance(
     eps, why = settings.eps, "as asked for"
     if eps is None:
         fits = pooled(rows)
-        of = fits["estimator"] == ("published" if "published" in set(fits["estimator"]) else "")
-        of |= "published" not in set(fits["estimator"])
-        best = fits[of & fits["r_squared"].notna()]
-        _panels.some(best, "R squared is not defined for any epsilon (fewer than three points)")
+        best = _panels.some(
+            fits[(fits["estimator"] == "published") & fits["r_squared"].notna()],
+            "R squared of the published estimator is not defined for any epsilon",
+        )
         eps = float(best.loc[best["r_squared"].idxmax(), "eps"])
         why = "the largest R squared by the published estimator"
     measured = ", ".join(f"{each:g}" for each in sorted(rows["eps"].unique()))
