@@ -1,5 +1,6 @@
 """Grids are written out as runs of their own, and the best point is proposed with its evidence."""
 
+import argparse
 import json
 import math
 import re
@@ -13,6 +14,7 @@ import yaml
 from scipy import stats
 
 from forgetting import configuration, proposal, study
+from forgetting.commands import tune
 from forgetting.documents import merge
 from forgetting.errors import UserError
 from forgetting.tuning import Point, Search, Tuning, expand
@@ -346,3 +348,71 @@ def test_the_table_of_scores_has_a_row_for_every_point() -> None:
     assert table["n_diverged"].tolist() == [0, 0, 1]
     assert table["seed_100"].tolist() == [0.5, 0.1, 0.6]
     assert math.isnan(table["seed_101"].iloc[2])
+
+
+# ---------------------------------------------------------------- the command, on made-up runs
+
+
+def made_up(root: Path, raw: dict[str, Any], accuracy: dict[str, float]) -> Path:
+    """Write runs of the study's grids; their accuracies by point, NaN for one that diverges."""
+    pipeline = pipeline_of(root, raw)
+    runs = pipeline.tuning("collapse").runs
+    for path, run in runs.items():
+        folder = pipeline.results / "quick/collapse/tune/runs" / path
+        folder.mkdir(parents=True)
+        value = accuracy[run.strategy]
+        last = 1 if math.isnan(value) else 2
+        rows = [
+            (seed, after, task, "task_masked", (0.5 if after < task else value) + seed / 10_000)
+            for seed in run.seeds
+            for after in range(last + 1)
+            for task in (1, 2)
+        ]
+        columns = ["seed", "after_task", "task", "metric", "value"]
+        pd.DataFrame(rows, columns=columns).to_parquet(folder / "accuracy.parquet")
+        ended = (
+            {"status": "finished"} if last == 2 else {"status": "diverged", "task": 2, "step": 3}
+        )
+        record = {
+            "spec": {
+                part: {"name": getattr(run, part)}
+                for part in ("benchmark", "architecture", "strategy")
+            },
+            "datasets": [{"name": "digits", "stand_in": True, "train_images": 9}],
+            "tasks": [[0], [1]],
+            "device": "cpu",
+            "wall_seconds": 1.0,
+            "fingerprint": "f",
+            "commit": None,
+            "seeds": {str(seed): ended for seed in run.seeds},
+        }
+        (folder / "run.json").write_text(json.dumps(record))
+    return pipeline.results
+
+
+@pytest.mark.parametrize("score", ["performance", "average_accuracy"])
+def test_the_command_writes_the_proposal_and_all_scores(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], score: str
+) -> None:
+    grids = {"lwf": {"alpha": [1.0, 2.0, 4.0]}}
+    raw = searching(grids=grids, score=score)
+    raw["benchmarks"]["split-digits"]["settings"]["tasks"] = 2
+    values = {"lwf~alpha-1.0": 0.6, "lwf~alpha-2.0": 0.8, "lwf~alpha-4.0": math.nan}
+    results = made_up(tmp_path, raw, values)
+    parser = argparse.ArgumentParser()
+    tune.add_arguments(parser)
+    given = ["collapse", "--root", str(tmp_path), "--preset", "quick", "--results", str(results)]
+    tune.run(parser.parse_args(given))
+    written = results / "quick/collapse/tune"
+    text = (written / "proposal.yaml").read_text()
+    assert text in capsys.readouterr().out
+    choices = {"lwf": {"settings": {"alpha": 2.0}}}
+    assert yaml.safe_load(text) == {"runs": {"narrow": {"choices": choices}}}
+    assert "3 seeds, 0 diverged; best of 3" in text
+    table = pd.read_csv(written / "scores.csv")
+    assert table["values"].tolist() == ["alpha 2.0", "alpha 1.0", "alpha 4.0"]
+    assert table["n_diverged"].tolist() == [0, 0, 3]
+    np.testing.assert_allclose(table["seed_105"][:2], [0.8105, 0.6105])
+    next(results.glob("quick/collapse/tune/runs/*/*/*/*/run.json")).unlink()
+    with pytest.raises(UserError, match="1 of 6 runs of the grids are not finished"):
+        tune.run(parser.parse_args(given))

@@ -26,7 +26,7 @@ from forgetting.study import NAME, Benchmark, Choice, Group, Scalar, Strategy, S
 LIMIT = 64
 """Points of a grid: each is a training job."""
 # A score needs no weights.
-NO_CHECKPOINTS = {"checkpoints": [], "checkpoint_epochs": []}
+NO_CHECKPOINTS: dict[str, list[int]] = {"checkpoints": [], "checkpoint_epochs": []}
 Grid = Mapping[str, Sequence[Scalar]]
 
 
