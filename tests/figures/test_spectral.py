@@ -290,7 +290,7 @@ def test_points_are_runs_at_tasks_without_the_first(given, drawn):
     assert published["n"].item() == count == 11 * 3 * 5 - 2
     assert f"R² = {fits[best]:.2f}, n = {count}" in words(figure)
     ax = figure.axes[1]
-    offsets = np.concatenate([collection.get_offsets() for collection in ax.collections])
+    offsets = np.concatenate([np.asarray(each.get_offsets()) for each in ax.collections])
     mine = one(points, estimator="published")[["epsilon_rank", "performance"]].to_numpy()
     assert np.sort(offsets, axis=0) == pytest.approx(np.sort(mine, axis=0))
     figure, rows = draw("epsilon_rank_against_performance", given, eps=0.1, first_task=1)
