@@ -46,7 +46,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, str]:
 
 def test_only_the_grids_are_trained_and_the_best_is_proposed(tuned: tuple[Clone, str]) -> None:
     clone, shown = tuned
-    folders = {path.parent for path in clone.path(HOME).glob("**/run.json")}
+    folders = {path.parent for path in clone.path(HOME).glob("**/runs/*/*/*/*/run.json")}
     names = {f"{HOME}/tune/runs/split-digits/mlp/{name}/seeds100-101" for name in NAMES}
     assert {str(folder.relative_to(clone.root)) for folder in folders} == names
     for folder in folders:

@@ -42,7 +42,8 @@ def schemas() -> dict[str, dict[str, Any]]:
 def _study() -> dict[str, Any]:
     schema = StudyFile.model_json_schema()
     training = components.class_of(components.PACKAGE / "training.py", "Settings")
-    schema["$defs"]["Training"] = training.model_json_schema()
+    settings = training.model_json_schema()
+    schema["$defs"] |= {**settings.pop("$defs", {}), "Training": settings}
     for owner in (schema, schema["$defs"]["Group"]):
         owner["properties"]["training"] = {"$ref": "#/$defs/Training"}
     # A preset has the keys of a study, none of them required, and may remove any with null.
@@ -66,9 +67,11 @@ def _optional(schema: Any) -> Any:
     for key in ("properties", "patternProperties"):
         if key in kept:
             kept[key] = {name: _nullable(_optional(part)) for name, part in kept[key].items()}
-    for key in ("additionalProperties", "items", "anyOf"):
+    for key in ("items", "anyOf"):
         if key in kept:
             kept[key] = _optional(kept[key])
+    if "additionalProperties" in kept:
+        kept["additionalProperties"] = _nullable(_optional(kept["additionalProperties"]))
     return kept
 
 
