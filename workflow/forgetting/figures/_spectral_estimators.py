@@ -28,7 +28,9 @@ def estimator_error(given: Tables, settings: "EstimatorError") -> Drawn:
     errors = relative_errors(rows)
     errors = _panels.some(errors, f"hessian.csv has no exact epsilon-rank on {name}")
     runs = _spectral_rows.about(runs, errors)
-    by_seed = errors.groupby(["estimator", "steps", "eps", "seed"], as_index=False)["error"].mean()
+    by_seed = errors.groupby(["estimator", "steps", "eps", "seed"], as_index=False).agg(
+        {"error": "mean"}
+    )
     drawn = _spectral_rows.over_seeds(by_seed, ["estimator", "steps", "eps"], "error")
     steps = sorted(drawn.loc[drawn["estimator"] == "quadrature", "steps"].unique())
     shades = _ladders.colours(len(steps)) if steps else []

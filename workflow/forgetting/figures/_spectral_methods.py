@@ -38,7 +38,7 @@ def regularisation_ablation(given: Tables, settings: "RegularisationAblation") -
     metric = _spectral_rows.metric_label(given, name)
     last = f"last {count} tasks" if count > 1 else "last task"
     seeds = rows.groupby("shown")["seed"].nunique()
-    fewer = [f"{shown.replace('_', ' ')} {n}" for shown, n in seeds.items() if n < seeds.max()]
+    fewer = [f"{str(shown).replace('_', ' ')} {n}" for shown, n in seeds.items() if n < seeds.max()]
     labels = (f"{metric},\n{last}", "effective rank of\nfeatures", "dead units")
     for ax, shown, label in zip(axes[0], SHOWN, labels, strict=True):
         mine = drawn[drawn["shown"] == shown]

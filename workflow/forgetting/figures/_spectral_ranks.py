@@ -39,7 +39,7 @@ def epsilon_rank_against_performance(
             fits[(fits["estimator"] == "published") & fits["r_squared"].notna()],
             "R squared of the published estimator is not defined for any epsilon",
         )
-        eps = float(best.loc[best["r_squared"].idxmax(), "eps"])
+        eps = float(best.sort_values("r_squared", kind="stable")["eps"].iloc[-1])
         why = "the largest R squared by the published estimator"
     measured = ", ".join(f"{each:g}" for each in sorted(rows["eps"].unique()))
     points = _panels.some(
@@ -163,7 +163,7 @@ def _fits(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return pd.DataFrame(found, columns=[*keys, "intercept", "slope", "r_squared", "n"])
 
 
-def in_words(fit: dict[str, Any]) -> str:
+def in_words(fit: Any) -> str:
     """R squared and the number of points as they stand above a panel."""
     if np.isnan(fit["r_squared"]):
         return f"R² undefined, n = {fit['n']:.0f}"
