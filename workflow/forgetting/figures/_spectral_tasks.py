@@ -122,7 +122,7 @@ def _measured(
     drawn = _spectral_rows.over_seeds(rows, ["strategy", "task"])
     unmeasured = _spectral_rows.naming(_spectral_rows.unmeasured(runs, rows), "Not measured")
     runs = _spectral_rows.about(runs, rows)
-    sizes = rows["units"].unique() if "units" in rows else []
+    sizes = list(rows["units"].unique()) if "units" in rows else []
     figure, axes = _frame.panels(1, 1, height=HEIGHT)
     ax = axes[0, 0]
     _panels.task_axis(ax, int(runs["tasks"].max()), first=1)
