@@ -14,7 +14,7 @@ min_version("9.27")
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, f"{ROOT}/workflow")
 
-from forgetting.launch import guard, or_exit, use_this_clone
+from forgetting.launch import calm, guard, or_exit, use_this_clone
 from forgetting.pipeline import Pipeline
 
 # Jobs run this clone's code with this interpreter, whatever is installed or activated.
@@ -28,6 +28,7 @@ configfile: f"{ROOT}/config.yaml"
 pipeline = or_exit(Pipeline.load, ROOT, config)
 if workflow.is_main_process:
     or_exit(guard, pipeline.results, workflow.touch)
+    calm(workflow.scheduling_settings)
 
 
 # Records and lock live inside the results: they can be moved, copied, used from another clone.

@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from snakemake.cli import parse_args
+from snakemake.settings.types import MaxJobsPerTimespan, SchedulingSettings
 
 from forgetting.errors import UserError
-from forgetting.launch import guard, or_exit, use_this_clone
+from forgetting.launch import calm, guard, or_exit, use_this_clone
 
 
 def test_runs_without_records_are_refused(tmp_path: Path) -> None:
@@ -23,6 +25,18 @@ def test_runs_without_records_are_refused(tmp_path: Path) -> None:
     records.mkdir(parents=True)
     (records / "x").write_text("")
     guard(tmp_path)
+
+
+def test_the_default_limit_of_job_starts_is_taken_off() -> None:
+    default = parse_args(["--cores", "1"])[1].max_jobs_per_timespan
+    scheduling = SchedulingSettings(max_jobs_per_timespan=default)
+    calm(scheduling)
+    assert scheduling.max_jobs_per_timespan is None
+    asked = MaxJobsPerTimespan.parse_choice("5/1m")
+    scheduling = SchedulingSettings(max_jobs_per_timespan=asked)
+    calm(scheduling)
+    assert scheduling.max_jobs_per_timespan is asked
+    calm(None)  # as for --lint
 
 
 def test_a_mistake_ends_with_its_message() -> None:

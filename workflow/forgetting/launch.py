@@ -38,6 +38,19 @@ def use_this_clone(root: Path) -> str:
     return settings.replace("{", "{{").replace("}", "}}")  # Snakemake formats it
 
 
+def calm(scheduling: Any) -> None:
+    """Take off Snakemake's default limit of job starts, 100 a second, which nothing here reaches.
+
+    With a limit its scheduler (9.27) looks for work again one timespan after every look, and so
+    after each of those looks too, for ever: after n jobs n times a second, which after a hundred
+    jobs takes a tenth of a core and more. What ends a job wakes it as well. (A longer timespan is
+    no way out: the program ends when the last of these timers has.)
+    """
+    limit = getattr(scheduling, "max_jobs_per_timespan", None)
+    if limit is not None and (limit.max_jobs, limit.timespan) == (100, 1):
+        scheduling.max_jobs_per_timespan = None
+
+
 def guard(results: Path, touching: bool = False) -> None:
     """Refuse to go on with runs that Snakemake has no records of: it would not redo them.
 
