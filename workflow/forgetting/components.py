@@ -32,11 +32,11 @@ SAFE_IMPORTS = (
 )
 
 
-def names(kind: str) -> list[str]:
+@functools.cache
+def names(kind: str) -> tuple[str, ...]:
     """Return the names of all components of a kind, sorted."""
-    return sorted(
-        path.stem for path in (PACKAGE / kind).glob("*.py") if not path.stem.startswith("_")
-    )
+    found = (path.stem for path in (PACKAGE / kind).glob("*.py"))
+    return tuple(sorted(name for name in found if not name.startswith("_")))
 
 
 def find(kind: str, name: str, *, key: str = "") -> str:
@@ -97,6 +97,7 @@ def definitions(kind: str, name: str) -> set[str]:
     return functions | {ast.unparse(target) for node in assigned for target in node.targets}
 
 
+@functools.cache
 def figures(study: str) -> dict[str, type[Settings]]:
     """Return the figures of a study, by function name, with their settings classes.
 
