@@ -22,7 +22,7 @@ def test_names_are_file_names_without_private_ones() -> None:
 @pytest.mark.parametrize(("kind", "name"), EVERY)
 def test_settings_from_the_syntax_tree_are_those_of_the_module(kind: str, name: str) -> None:
     module = components.load(kind, name)
-    assert components.settings_class(kind, name).model_json_schema() == (
+    assert components.settings_class(kind, name, documented=True).model_json_schema() == (
         module.Settings.model_json_schema()
     )
 
@@ -30,11 +30,14 @@ def test_settings_from_the_syntax_tree_are_those_of_the_module(kind: str, name: 
 def test_figures_are_functions_with_a_settings_class() -> None:
     module = components.load("figures", "collapse")
     found = components.figures("collapse")
+    file = components.PACKAGE / "figures" / "collapse.py"
     assert "average_accuracy" in found
     for name, settings in found.items():
         camel = "".join(map(str.capitalize, name.split("_")))
         assert callable(getattr(module, name))
-        assert settings.model_json_schema() == getattr(module, camel).model_json_schema()
+        whole = components.class_of(file, camel, documented=True)
+        assert whole.model_json_schema() == getattr(module, camel).model_json_schema()
+        assert set(settings.model_fields) == set(whole.model_fields)
     assert components.figures("no-such-study") == {}
 
 

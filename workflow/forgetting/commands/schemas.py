@@ -41,7 +41,7 @@ def schemas() -> dict[str, dict[str, Any]]:
 
 def _study() -> dict[str, Any]:
     schema = StudyFile.model_json_schema()
-    training = components.class_of(components.PACKAGE / "training.py", "Settings")
+    training = components.class_of(components.PACKAGE / "training.py", "Settings", documented=True)
     settings = training.model_json_schema()
     schema["$defs"] |= {**settings.pop("$defs", {}), "Training": settings}
     for owner in (schema, schema["$defs"]["Group"]):
