@@ -5,15 +5,17 @@ update. ``end``: the same images after training on the task. What a strategy cha
 of a task is not part of ``init``; that the benchmark clears the head then, is.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import pandas as pd
 import torch
 from torch import Tensor
 
 from forgetting import probes
 from forgetting.errors import UserError
+from forgetting.measures._settings import Moments
 from forgetting.randomness import numpy_generator
 from forgetting.stages import HEAD, Stages
 from forgetting.tasks import ImageBenchmark
@@ -88,6 +90,13 @@ def alive(run: "RunView", moment: Moment, seeds: int | None) -> Iterator[tuple[i
             yield index, seed
 
 
+def looks(run: "RunView", settings: Moments) -> Iterator[tuple[Moment, int, int]]:
+    """Yield moment, position in the pack and seed of every network that a measure looks at."""
+    for moment in moments(run, settings.tasks, settings.moments):
+        for index, seed in alive(run, moment, settings.seeds):
+            yield moment, index, seed
+
+
 def network(run: "RunView", index: int, moment: Moment) -> Stages:
     """Return one seed's network at a moment, in eval mode."""
     found = run.network(index, moment.checkpoint)
@@ -148,3 +157,19 @@ class Samples:
     def about(self) -> list[dict[str, Any]]:
         """Return what identifies each sample that was used: task, seeds, split, hash."""
         return list(self._about.values())
+
+
+def tabled(
+    rows: Sequence[dict[str, Any]], columns: Mapping[str, str], samples: Samples
+) -> pd.DataFrame:
+    """Return a measure's rows by seed and task; ``attrs["probe"]`` identifies the samples.
+
+    Args:
+        rows: Values by column; NaN where one is missing.
+        columns: Type of every column.
+        samples: What was drawn.
+    """
+    frame = pd.DataFrame(rows, columns=list(columns)).astype(columns)
+    frame = frame.sort_values(["seed", "task"], kind="stable", ignore_index=True)
+    frame.attrs["probe"] = samples.about()
+    return frame

@@ -32,7 +32,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from forgetting.devices import forward_batch
-from forgetting.measures._moments import Samples, alive, moments, network
+from forgetting.measures._moments import Samples, looks, network, tabled
 from forgetting.measures._settings import Moments
 from forgetting.stages import HEAD, Stages
 
@@ -188,30 +188,26 @@ def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
     """
     samples = Samples(run, settings.images, settings.added)
     rows: list[dict[str, Any]] = []
-    for moment in moments(run, settings.tasks, settings.moments):
-        for index, seed in alive(run, moment, settings.seeds):
-            of = network(run, index, moment)
-            for split in settings.splits:
-                sample = samples.draw(index, moment.task, split)
-                about = {
-                    "seed": seed,
-                    "task": moment.task,
-                    "moment": moment.moment,
-                    "split": split,
-                    "parameters": sum(parameter.numel() for parameter in of.parameters()),
-                    "samples": len(sample.targets),
-                }
-                now = activities(of, sample.inputs)
-                before = None
-                if moment.moment == "init" and moment.trained > 0:
-                    old = samples.draw(index, moment.trained, split)
-                    before = activities(of, old.inputs)
-                found = _rows(of, now, before, settings.redo_threshold)
-                rows += [about | row for row in found]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
-    frame = frame.sort_values(["seed", "task"], kind="stable", ignore_index=True)
-    frame.attrs["probe"] = samples.about()
-    return frame
+    for moment, index, seed in looks(run, settings):
+        of = network(run, index, moment)
+        for split in settings.splits:
+            sample = samples.draw(index, moment.task, split)
+            about = {
+                "seed": seed,
+                "task": moment.task,
+                "moment": moment.moment,
+                "split": split,
+                "parameters": sum(parameter.numel() for parameter in of.parameters()),
+                "samples": len(sample.targets),
+            }
+            now = activities(of, sample.inputs)
+            before = None
+            if moment.moment == "init" and moment.trained > 0:
+                old = samples.draw(index, moment.trained, split)
+                before = activities(of, old.inputs)
+            found = _rows(of, now, before, settings.redo_threshold)
+            rows += [about | row for row in found]
+    return tabled(rows, COLUMNS, samples)
 
 
 def _rows(

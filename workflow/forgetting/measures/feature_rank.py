@@ -14,7 +14,7 @@ import pandas as pd
 from pydantic import Field
 
 from forgetting.activations import activation_matrices
-from forgetting.measures._moments import Samples, alive, moments, network
+from forgetting.measures._moments import Samples, looks, network, tabled
 from forgetting.measures._settings import Moments
 from forgetting.measures.erank import effective_rank
 from forgetting.stages import HEAD
@@ -54,31 +54,27 @@ def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
     """
     samples = Samples(run, settings.images, settings.added)
     rows: list[dict[str, Any]] = []
-    for moment in moments(run, settings.tasks, settings.moments):
-        for index, seed in alive(run, moment, settings.seeds):
-            of = network(run, index, moment)
-            for split in settings.splits:
-                inputs = samples.draw(index, moment.task, split).inputs
-                found = {
-                    stage: (effective_rank(matrix), matrix.shape[1])
-                    for stage, _, matrix in activation_matrices(of, inputs, layout="flattened")
-                    if stage != HEAD
-                }
-                ranks, widths = zip(*found.values(), strict=True)
-                found["all"] = (sum(ranks), sum(widths))
-                about = {
-                    "seed": seed,
-                    "task": moment.task,
-                    "statistic": "effective_rank",
-                    "moment": moment.moment,
-                    "split": split,
-                    "samples": len(inputs),
-                }
-                rows += [
-                    about | {"layer": layer, "value": float(rank), "units": units}
-                    for layer, (rank, units) in found.items()
-                ]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
-    frame = frame.sort_values(["seed", "task"], kind="stable", ignore_index=True)
-    frame.attrs["probe"] = samples.about()
-    return frame
+    for moment, index, seed in looks(run, settings):
+        of = network(run, index, moment)
+        for split in settings.splits:
+            inputs = samples.draw(index, moment.task, split).inputs
+            found = {
+                stage: (effective_rank(matrix), matrix.shape[1])
+                for stage, _, matrix in activation_matrices(of, inputs, layout="flattened")
+                if stage != HEAD
+            }
+            ranks, widths = zip(*found.values(), strict=True)
+            found["all"] = (sum(ranks), sum(widths))
+            about = {
+                "seed": seed,
+                "task": moment.task,
+                "statistic": "effective_rank",
+                "moment": moment.moment,
+                "split": split,
+                "samples": len(inputs),
+            }
+            rows += [
+                about | {"layer": layer, "value": float(rank), "units": units}
+                for layer, (rank, units) in found.items()
+            ]
+    return tabled(rows, COLUMNS, samples)

@@ -34,7 +34,7 @@ from forgetting.measures._curvature import (
     hessian_product,
     objective,
 )
-from forgetting.measures._moments import Samples, alive, moments, network
+from forgetting.measures._moments import Samples, looks, network, tabled
 from forgetting.measures._settings import Moments
 from forgetting.randomness import torch_generator
 from forgetting.spectra import (
@@ -136,31 +136,27 @@ def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
     """
     samples = Samples(run, settings.images, settings.added)
     rows: list[dict[str, Any]] = []
-    for moment in moments(run, settings.tasks, settings.moments):
-        for index, seed in alive(run, moment, settings.seeds):
-            for split in settings.splits:
-                of = objective(
-                    network(run, index, moment),
-                    samples.draw(index, moment.task, split),
-                    batch_size=settings.batch_size,
-                    batch_norm=settings.batch_norm,
-                    precision=settings.precision,
-                )
-                about = {
-                    "seed": seed,
-                    "task": moment.task,
-                    "layer": "all",
-                    "moment": moment.moment,
-                    "split": split,
-                    "dim": of.dim,
-                    "samples": len(of.sample.targets),
-                }
-                root = (run.spec["benchmark"]["name"], seed, "hessian")
-                rows += [about | row for row in _rows(of, settings, root)]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
-    frame = frame.sort_values(["seed", "task"], kind="stable", ignore_index=True)
-    frame.attrs["probe"] = samples.about()
-    return frame
+    for moment, index, seed in looks(run, settings):
+        for split in settings.splits:
+            of = objective(
+                network(run, index, moment),
+                samples.draw(index, moment.task, split),
+                batch_size=settings.batch_size,
+                batch_norm=settings.batch_norm,
+                precision=settings.precision,
+            )
+            about = {
+                "seed": seed,
+                "task": moment.task,
+                "layer": "all",
+                "moment": moment.moment,
+                "split": split,
+                "dim": of.dim,
+                "samples": len(of.sample.targets),
+            }
+            root = (run.spec["benchmark"]["name"], seed, "hessian")
+            rows += [about | row for row in _rows(of, settings, root)]
+    return tabled(rows, COLUMNS, samples)
 
 
 def _rows(of: Objective, settings: Settings, root: tuple[str | int, ...]) -> list[dict[str, Any]]:

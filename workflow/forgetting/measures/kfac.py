@@ -33,7 +33,7 @@ from forgetting.measures._curvature import (
     objective,
     softmax_roots,
 )
-from forgetting.measures._moments import Samples, alive, moments, network
+from forgetting.measures._moments import Samples, looks, network, tabled
 from forgetting.measures._settings import Moments
 from forgetting.measures.erank import effective_rank
 
@@ -152,30 +152,26 @@ def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
     """
     samples = Samples(run, settings.images, settings.added)
     rows: list[dict[str, Any]] = []
-    for moment in moments(run, settings.tasks, settings.moments):
-        for index, seed in alive(run, moment, settings.seeds):
-            for split in settings.splits:
-                of = objective(
-                    network(run, index, moment),
-                    samples.draw(index, moment.task, split),
-                    batch_size=settings.batch_size,
-                )
-                factors = kronecker_factors(of, gradients=settings.gradients)
-                found = [row for name in factors for row in _ranks(name, factors[name], settings)]
-                if of.dim <= settings.max_parameters:
-                    found += _errors(of, factors)
-                about = {
-                    "seed": seed,
-                    "task": moment.task,
-                    "moment": moment.moment,
-                    "split": split,
-                    "samples": len(of.sample.targets),
-                }
-                rows += [about | row for row in found]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
-    frame = frame.sort_values(["seed", "task"], kind="stable", ignore_index=True)
-    frame.attrs["probe"] = samples.about()
-    return frame
+    for moment, index, seed in looks(run, settings):
+        for split in settings.splits:
+            of = objective(
+                network(run, index, moment),
+                samples.draw(index, moment.task, split),
+                batch_size=settings.batch_size,
+            )
+            factors = kronecker_factors(of, gradients=settings.gradients)
+            found = [row for name in factors for row in _ranks(name, factors[name], settings)]
+            if of.dim <= settings.max_parameters:
+                found += _errors(of, factors)
+            about = {
+                "seed": seed,
+                "task": moment.task,
+                "moment": moment.moment,
+                "split": split,
+                "samples": len(of.sample.targets),
+            }
+            rows += [about | row for row in found]
+    return tabled(rows, COLUMNS, samples)
 
 
 def errors(of: Objective, factors: dict[str, Factors], dense: Tensor) -> dict[str, float]:

@@ -28,7 +28,7 @@ from forgetting.errors import UserError
 from forgetting.lanczos import krylov, top_eigenvectors
 from forgetting.measures._curvature import Objective, flattened, gradient, hessian_product
 from forgetting.measures._curvature import objective as cross_entropy
-from forgetting.measures._moments import Moment, Samples, alive, moments, network
+from forgetting.measures._moments import Moment, Samples, looks, network, tabled
 from forgetting.measures._settings import Moments
 from forgetting.randomness import torch_generator
 
@@ -151,33 +151,29 @@ def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
     samples = Samples(run, settings.images, settings.added)
     grid = torch.linspace(settings.low, settings.high, settings.points, dtype=torch.float64)
     rows: list[dict[str, Any]] = []
-    for moment in moments(run, settings.tasks, settings.moments):
-        for index, seed in alive(run, moment, settings.seeds):
-            own = _objective(run, index, moment, moment.task, samples, settings)
-            directions = _directions(run, index, own, settings)
-            for of_task in settings.of_tasks or (moment.task,):
-                of = own
-                if of_task != moment.task:
-                    of = _objective(run, index, moment, of_task, samples, settings)
-                about = {
-                    "seed": seed,
-                    "task": moment.task,
-                    "layer": "all",
-                    "moment": moment.moment,
-                    "split": settings.split,
-                    "of_task": of_task,
-                    "direction_x": names[0],
-                    "direction_y": names[1],
-                    "samples": len(of.sample.targets),
-                }
-                for steps, loss, accuracy in plane(of, directions, grid):
-                    place = dict(zip("xy", (*steps, 0.0), strict=False))
-                    for statistic, value in (("loss", loss), ("accuracy", accuracy)):
-                        rows.append({**about, **place, "statistic": statistic, "value": value})
-    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
-    frame = frame.sort_values(["seed", "task"], kind="stable", ignore_index=True)
-    frame.attrs["probe"] = samples.about()
-    return frame
+    for moment, index, seed in looks(run, settings):
+        own = _objective(run, index, moment, moment.task, samples, settings)
+        directions = _directions(run, index, own, settings)
+        for of_task in settings.of_tasks or (moment.task,):
+            of = own
+            if of_task != moment.task:
+                of = _objective(run, index, moment, of_task, samples, settings)
+            about = {
+                "seed": seed,
+                "task": moment.task,
+                "layer": "all",
+                "moment": moment.moment,
+                "split": settings.split,
+                "of_task": of_task,
+                "direction_x": names[0],
+                "direction_y": names[1],
+                "samples": len(of.sample.targets),
+            }
+            for steps, loss, accuracy in plane(of, directions, grid):
+                place = dict(zip("xy", (*steps, 0.0), strict=False))
+                for statistic, value in (("loss", loss), ("accuracy", accuracy)):
+                    rows.append({**about, **place, "statistic": statistic, "value": value})
+    return tabled(rows, COLUMNS, samples)
 
 
 def _named(run: "RunView", settings: Settings) -> tuple[str, str]:

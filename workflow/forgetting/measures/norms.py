@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from forgetting.measures._curvature import Objective, flattened, gradient, objective
-from forgetting.measures._moments import Samples, alive, moments, network
+from forgetting.measures._moments import Samples, looks, network, tabled
 from forgetting.measures._settings import Moments
 from forgetting.stages import Stages
 from forgetting.weights import weight_matrices
@@ -62,24 +62,20 @@ def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
     """
     samples = Samples(run, settings.images, settings.added)
     rows: list[dict[str, Any]] = []
-    for moment in moments(run, settings.tasks, settings.moments):
-        for index, seed in alive(run, moment, settings.seeds):
-            of = network(run, index, moment)
-            found = list(_of_weights(of))
-            for split in settings.splits:
-                loss = objective(
-                    of,
-                    samples.draw(index, moment.task, split),
-                    batch_size=settings.batch_size,
-                    batch_norm=settings.batch_norm,
-                )
-                found += [{"split": split, **row} for row in _of_gradient(loss)]
-            about = {"seed": seed, "task": moment.task, "moment": moment.moment}
-            rows += [about | row for row in found]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
-    frame = frame.sort_values(["seed", "task"], kind="stable", ignore_index=True)
-    frame.attrs["probe"] = samples.about()
-    return frame
+    for moment, index, seed in looks(run, settings):
+        of = network(run, index, moment)
+        found = list(_of_weights(of))
+        for split in settings.splits:
+            loss = objective(
+                of,
+                samples.draw(index, moment.task, split),
+                batch_size=settings.batch_size,
+                batch_norm=settings.batch_norm,
+            )
+            found += [{"split": split, **row} for row in _of_gradient(loss)]
+        about = {"seed": seed, "task": moment.task, "moment": moment.moment}
+        rows += [about | row for row in found]
+    return tabled(rows, COLUMNS, samples)
 
 
 def _of_weights(network: Stages) -> Iterator[dict[str, Any]]:
