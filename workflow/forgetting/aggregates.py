@@ -12,13 +12,13 @@ from forgetting.entries import Resolved, canonical, pick
 from forgetting.errors import UserError
 from forgetting.fingerprint import Component
 from forgetting.run_table import Entries, RunSpec
-from forgetting.study import Figure, Measure, Resources, Study
+from forgetting.study import Figure, Measure, Resources, Study, without_rung
 
 BASE_TABLES = ("accuracy", "runs")
 WHERE_WANTED = ("online",)
+"""Tables made from runs for the studies that derive another table from them."""
 FROM_MEASURES = {"spectra": "hessian"}
 """Tables made from a measure's files, beside the one that bears the measure's name."""
-"""Tables made from runs for the studies that derive another table from them."""
 ENTRY_SETTINGS = {
     "benchmark": "benchmarks",
     "architecture": "architectures",
@@ -116,7 +116,7 @@ def table_sources(
     """Return every table of the study with the tables that it is derived from."""
     asked = {source for table in study.tables.values() for source in table.made_from}
     wanted = [name for name in WHERE_WANTED if name in asked]
-    names = {measure.split("~")[0]: None for measure in measures}
+    names = {without_rung(measure): None for measure in measures}
     more = [table for table, measure in FROM_MEASURES.items() if measure in names]
     known: dict[str, tuple[str, ...]] = dict.fromkeys((*BASE_TABLES, *wanted, *names, *more), ())
     derived: dict[str, tuple[str, ...]] = {"scores": ("accuracy",)}
@@ -152,7 +152,7 @@ def figure_specs(
         for position, table in enumerate(figure.entry.tables):
             document.choose((*figure.key, "tables", position), table, tables, what="a table")
         figures[figure.name] = FigureSpec(
-            title=re.sub("[-_]", " ", figure.name.split("~")[0]),
+            title=re.sub("[-_]", " ", without_rung(figure.name)),
             component=figure.component,
             settings=canonical(figure.settings),
             components=(("figures", study.study.replace("-", "_")),),

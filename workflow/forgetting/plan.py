@@ -15,7 +15,7 @@ from forgetting.documents import Document
 from forgetting.entries import KINDS, resolve
 from forgetting.run_table import Resolver, RunSpec
 from forgetting.sources import Source
-from forgetting.study import Study
+from forgetting.study import Study, without_rung
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class StudyPlan:
         The rungs of a measure (``hessian~small``, ``hessian~large``) share one table.
         """
         source = aggregates.FROM_MEASURES.get(table, table)
-        mine = {name: m for name, m in self.measures.items() if name.split("~")[0] == source}
+        mine = {name: m for name, m in self.measures.items() if without_rung(name) == source}
         return [(name, path) for name, measure in mine.items() for path in measure.needs]
 
 
@@ -101,9 +101,9 @@ def _joined(groups: Mapping[str, Mapping[str, RunSpec]], document: Document) -> 
         if run.start is not None and run.start not in runs:
             own = run.start.startswith(f"{run.benchmark}/")
             raise document.error(
-                ("strategies", run.strategy.split("~")[0], "starts_from")
+                ("strategies", without_rung(run.strategy), "starts_from")
                 if own
-                else ("benchmarks", run.benchmark.split("~")[0], "continues"),
+                else ("benchmarks", without_rung(run.benchmark), "continues"),
                 f"{run.path} continues {run.start}, which is in no group of runs",
             )
     return runs

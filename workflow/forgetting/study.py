@@ -278,6 +278,11 @@ def read(document: Document, preset: str) -> tuple[Study, Document]:
     return study, document
 
 
+def without_rung(name: str) -> str:
+    """Return the entry that a rung of a ladder belongs to: ``ewc`` of ``ewc~100``."""
+    return name.split("~")[0]
+
+
 def base_name(name: str) -> str:
     """Return the component that an entry's name stands for: without its rung, as a Python name."""
-    return re.sub(r"[-.]", "_", name.split("~")[0])
+    return re.sub(r"[-.]", "_", without_rung(name))
