@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from forgetting.ensemble import Ensemble, Net
 from forgetting.online import Online, applies
+from forgetting.optimizer import Optimizer
 from forgetting.recording import TOTAL
 from forgetting.strategy import Context, Memory, Strategy
 from forgetting.tasks import Batch
@@ -33,28 +34,20 @@ class Steps:
 
     def restart(self) -> None:
         """Begin with a fresh optimiser."""
-        settings, leaves = self.settings, list(self.ensemble.params.values())
-        asked = self.strategy.optimizer()
-        decay = settings.weight_decay + asked.get("weight_decay", 0.0)
-        if settings.optimizer == "adam":
-            self.optimizer: torch.optim.Optimizer = torch.optim.Adam(
-                leaves, lr=settings.learning_rate, betas=settings.betas, weight_decay=decay
-            )
-        else:
-            self.optimizer = torch.optim.SGD(
-                leaves, lr=settings.learning_rate, momentum=settings.momentum, weight_decay=decay
-            )
-
-    def set_rate(self, rate: float) -> None:
-        """Set the learning rate."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        settings = self.settings
+        self.optimizer = Optimizer(
+            self.ensemble.params,
+            settings.optimizer,
+            rate=settings.learning_rate,
+            momentum=settings.momentum,
+            betas=settings.betas,
+            decay=settings.weight_decay + self.strategy.optimizer().get("weight_decay", 0.0),
+        )
 
     def steps_of_one(self, inputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Take a step for each sample (S, n, ...) in order; return their facts, each (n, S)."""
         assert self.online is not None
-        (group,) = self.optimizer.param_groups
-        rate, decay = group["lr"], group["weight_decay"]
+        rate, decay = self.optimizer.rate, self.optimizer.decay
         facts = self.online.run(inputs, targets, rate=rate, decay=decay)
         return {**facts, TOTAL: facts["loss"]}
 
@@ -106,7 +99,7 @@ class Steps:
                 gradients = {n: p.grad for n, p in ensemble.params.items() if p.grad is not None}
                 known["gradients"] = gradients
             if "slots" in wanted:
-                known["slots"] = {n: self._slots(p) for n, p in ensemble.params.items()}
+                known["slots"] = {n: self.optimizer.moments(n) for n in ensemble.params}
             with torch.no_grad():
                 memory = strategy.after_step(ensemble, memory, known, drawn)
         facts = {**terms, TOTAL: total, "accuracy": accuracy}
@@ -123,11 +116,3 @@ class Steps:
             for leaf, gradient in zip(leaves, gradients, strict=True):
                 if gradient is not None:
                     leaf.sub_(gradient, alpha=rate)
-
-    def _slots(self, parameter: Tensor) -> dict[str, Tensor]:
-        state = self.optimizer.state.get(parameter, {})
-        return {
-            name: slot
-            for name, slot in state.items()
-            if isinstance(slot, Tensor) and slot.shape == parameter.shape
-        }

@@ -257,7 +257,7 @@ class Training:
         chunk = math.ceil(steps / CHUNKS_PER_EPOCH)
         moments = {max(1, round(epoch * steps)): epoch for epoch in settings.checkpoint_epochs}
         passed = sum(self.epoch >= milestone for milestone in settings.milestones)
-        self.steps.set_rate(settings.learning_rate * settings.gamma**passed)
+        self.steps.optimizer.rate = settings.learning_rate * settings.gamma**passed
         device = benchmark.pool.images.device
         resident = torch.from_numpy(indices).to(device)
         plans = self.strategy.has("plan")
@@ -404,7 +404,7 @@ class Training:
         """Return everything that the rest of the training depends on, and the facts so far."""
         return {
             "weights": self.ensemble.state(),
-            "optimizer": self.steps.optimizer.state_dict(),
+            "optimizer": self.steps.optimizer.state,
             "memory": self.memory,
             "plan_memory": self.plan_memory,
             "generators": {
@@ -418,7 +418,7 @@ class Training:
     def restore(self, state: dict[str, Any]) -> None:
         """Take up a training where ``state`` was taken."""
         self.ensemble.load(state["weights"])
-        self.steps.optimizer.load_state_dict(state["optimizer"])
+        self.steps.optimizer.load(state["optimizer"])
         device = self.benchmark.pool.images.device
         self.memory = tree_map(lambda tensor: tensor.to(device), state["memory"])
         self.plan_memory = state["plan_memory"]
