@@ -28,11 +28,14 @@ configfile: f"{ROOT}/config.yaml"
 pipeline = or_exit(Pipeline.load, ROOT, config)
 if workflow.is_main_process:
     or_exit(guard, pipeline.results, workflow.touch)
-    calm(workflow.scheduling_settings)
 
 
 # Records and lock live inside the results: they can be moved, copied, used from another clone.
 workdir: pipeline.results
+
+
+onstart:
+    calm(workflow.scheduler)
 
 
 report: "workflow/report/workflow.rst"

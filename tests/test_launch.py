@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from snakemake.cli import parse_args
-from snakemake.settings.types import MaxJobsPerTimespan, SchedulingSettings
+from snakemake.scheduling.job_scheduler import JobRateLimiter
+from snakemake.settings.types import MaxJobsPerTimespan
 
 from forgetting.errors import UserError
 from forgetting.launch import calm, guard, or_exit, use_this_clone
@@ -27,16 +28,22 @@ def test_runs_without_records_are_refused(tmp_path: Path) -> None:
     guard(tmp_path)
 
 
+class Scheduler:
+    """Holds what the workflow's scheduler has when it starts."""
+
+    def __init__(self, limit: MaxJobsPerTimespan) -> None:
+        self.job_rate_limiter: JobRateLimiter | None = JobRateLimiter(limit)
+
+
 def test_the_default_limit_of_job_starts_is_taken_off() -> None:
-    default = parse_args(["--cores", "1"])[1].max_jobs_per_timespan
-    scheduling = SchedulingSettings(max_jobs_per_timespan=default)
-    calm(scheduling)
-    assert scheduling.max_jobs_per_timespan is None
-    asked = MaxJobsPerTimespan.parse_choice("5/1m")
-    scheduling = SchedulingSettings(max_jobs_per_timespan=asked)
-    calm(scheduling)
-    assert scheduling.max_jobs_per_timespan is asked
-    calm(None)  # as for --lint
+    scheduler = Scheduler(parse_args(["--cores", "1"])[1].max_jobs_per_timespan)
+    calm(scheduler)
+    assert scheduler.job_rate_limiter is None
+    calm(scheduler)
+    for asked in ("5/1m", "100/1m", "5/1s"):
+        scheduler = Scheduler(MaxJobsPerTimespan.parse_choice(asked))
+        calm(scheduler)
+        assert scheduler.job_rate_limiter is not None
 
 
 def test_a_mistake_ends_with_its_message() -> None:

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 from forgetting.errors import UserError
 
 Found = TypeVar("Found")
+DEFAULT_LIMIT = (100, 1)
+"""Job starts in so many seconds, of Snakemake's --max-jobs-per-timespan."""
 # glibc gives blocks above 128 kB back to the kernel as soon as they are freed and asks for them
 # anew, page fault by page fault; activations are such blocks. Keeping them makes a ResNet train
 # 1.2 times and predict 1.35 times as fast on one thread. Other C libraries ignore the names.
@@ -38,17 +40,18 @@ def use_this_clone(root: Path) -> str:
     return settings.replace("{", "{{").replace("}", "}}")  # Snakemake formats it
 
 
-def calm(scheduling: Any) -> None:
+def calm(scheduler: Any) -> None:
     """Take off Snakemake's default limit of job starts, 100 a second, which nothing here reaches.
 
     With a limit its scheduler (9.27) looks for work again one timespan after every look, and so
     after each of those looks too, for ever: after n jobs n times a second, which after a hundred
     jobs takes a tenth of a core and more. What ends a job wakes it as well. (A longer timespan is
-    no way out: the program ends when the last of these timers has.)
+    no way out: the program ends when the last of these timers has. Settings are no way either:
+    they are put in place after the Snakefile was read; the scheduler is there when it starts.)
     """
-    limit = getattr(scheduling, "max_jobs_per_timespan", None)
-    if limit is not None and (limit.max_jobs, limit.timespan) == (100, 1):
-        scheduling.max_jobs_per_timespan = None
+    limiter = getattr(scheduler, "job_rate_limiter", None)
+    if limiter is not None and (limiter.max_jobs, limiter.timespan) == DEFAULT_LIMIT:
+        scheduler.job_rate_limiter = None
 
 
 def guard(results: Path, touching: bool = False) -> None:
