@@ -5,6 +5,7 @@ import torch
 
 from forgetting import online
 from forgetting.architectures import convgru, mlp, resnet18
+from forgetting.building import vectorises
 from forgetting.ensemble import Ensemble
 from forgetting.randomness import torch_generator
 
@@ -81,3 +82,10 @@ def test_which_networks_it_applies_to():
     generator = torch_generator("other")
     assert not online.applies(resnet18.build((3, 8, 8), 3, resnet18.Settings(width=2), generator))
     assert not online.applies(convgru.build((3, 8, 8), 3, convgru.Settings(channels=2), generator))
+
+
+def test_on_a_cpu_steps_of_one_sample_are_taken_seed_by_seed():
+    spec = {"architecture": {"component": "mlp"}, "training": {"batch_size": 1}}
+    assert not vectorises(spec, torch.device("cpu"))
+    assert vectorises(spec, torch.device("cuda"))
+    assert vectorises({**spec, "training": {"batch_size": 2}}, torch.device("cpu"))

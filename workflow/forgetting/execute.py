@@ -95,7 +95,7 @@ def _train(
     settings = Settings(**spec["training"])
     everyone = building.benchmark(spec, job.sidecars, seeds=seeds, device=job.device)
     _check_parent(job, parent, everyone)
-    together = building.vectorises(spec) if job.vectorise is None else job.vectorise
+    together = building.vectorises(spec, job.device) if job.vectorise is None else job.vectorise
     if together and len(seeds) > 1 and everyone.rectangular():
         groups = [list(range(len(seeds)))]
     else:

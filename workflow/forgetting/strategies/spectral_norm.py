@@ -72,9 +72,12 @@ def loss(
 
 def largest_singular_value(matrix: Tensor, start: Tensor, iterations: int) -> Tensor:
     """Estimate the largest singular value of a matrix (m, n) from a vector (m,)."""
-    fixed, v = matrix.detach(), start
+    # With a Frobenius norm of 1 sigma_max is at least 1 / sqrt(rank), so its powers stay in range
+    # and the iterate need not be made a unit vector in every step.
+    fixed, v = _unit(matrix.detach()), start
     for _ in range(iterations):
-        v = _unit(fixed @ (fixed.mT @ v))
+        v = fixed @ (fixed.mT @ v)
+    v = _unit(v)
     return v @ matrix @ _unit(fixed.mT @ v)
 
 
