@@ -14,9 +14,10 @@ from typing import Any
 from forgetting import components
 from forgetting.documents import Document, Key, merge
 from forgetting.settings import Settings
-from forgetting.study import NAME, Entry, Part, Strategy, base_name
+from forgetting.study import NAME, Entry, Part, Start, Strategy, base_name
 
 KINDS = ("benchmarks", "architectures", "strategies", "measures", "figures")
+START = "starts_from."
 Classes = Callable[[str, Key], type[Settings]]
 
 
@@ -69,11 +70,12 @@ def resolve(
         found[name] = tuple(
             Resolved(
                 rung,
-                tuple(_parts(rung, entry, settings, document, (*at, kind, name), classes)),
-                entry,
+                tuple(_parts(rung, own, settings, document, (*at, kind, name), classes)),
+                own,
                 (*at, kind, name),
             )
-            for rung, settings in _rungs(name, entry, document, (*at, kind, name))
+            for rung, varied in _rungs(name, entry, document, (*at, kind, name))
+            for own, settings in [_started(entry, varied, document, (*at, kind, name))]
         )
     return found
 
@@ -139,6 +141,18 @@ def _rungs(
     if len({rung for rung, _ in rungs}) < len(values) or not values:
         raise document.error((*key, "ladder", setting), f"found {values!r}; list distinct values")
     return rungs
+
+
+def _started(
+    entry: Entry, varied: Mapping[str, Any], document: Document, key: Key
+) -> tuple[Entry, Mapping[str, Any]]:
+    """Return a rung's entry, and what its ladder leaves to settings: not where it starts from."""
+    of_start = {k.removeprefix(START): v for k, v in varied.items() if k.startswith(START)}
+    if not of_start or not isinstance(entry, Strategy):
+        return entry, varied
+    said = entry.starts_from.model_dump(exclude_none=True) if entry.starts_from else {}
+    start = document.check(Start, {**said, **of_start}, (*key, "starts_from"))
+    return entry.model_copy(update={"starts_from": start}), {}
 
 
 def _parts(

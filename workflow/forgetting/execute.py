@@ -7,6 +7,7 @@ last and whole: checkpoints, tables, and then ``run.json``, which carries their 
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
@@ -126,12 +127,12 @@ def _train(
             name=spec["benchmark"]["name"],
             seeds=own,
             keep=keep,
-            start=_start(spec, parent, positions),
+            start=_start(spec, parent, positions, everyone),
             fresh=fresh,
         )
         facts.append(_train_group(job, training, home, signals, (number, len(groups)), report))
     if parent is not None:
-        facts.insert(0, _inherited(spec, parent))
+        facts.append(_inherited(spec, parent))
     hashes, moments = publishing.join_checkpoints(job.folder, state, groups, seeds)
     diverged = {int(seed): at for fact in facts for seed, at in fact["diverged"].items()}
     rows = sorted((row for fact in facts for row in fact["accuracy"]), key=lambda row: row[:4])
@@ -250,15 +251,34 @@ def _parent(job: Job) -> tuple[dict[str, Any], Path] | None:
 
 
 def _start(
-    spec: dict[str, Any], parent: tuple[dict[str, Any], Path] | None, positions: list[int]
+    spec: dict[str, Any],
+    parent: tuple[dict[str, Any], Path] | None,
+    positions: list[int],
+    everyone: ImageBenchmark,
 ) -> tuple[int, Tensors] | None:
-    """Return the task to start after and the parent's weights of these seeds."""
+    """Return the task to start after and the parent's weights of these seeds.
+
+    A parent whose seeds had all diverged by then kept none: they are not a number.
+    """
     if parent is None:
         return None
-    task = spec["strategy"]["starts_from"]["task"]
-    path = parent[1].parent / "checkpoints" / f"task-{task}.safetensors"
-    tensors, _ = checkpoints.read(path, expected=parent[0]["checkpoints"][f"task-{task}"])
-    return task, {name: tensor[positions] for name, tensor in tensors.items()}
+    start, (record, run_json) = spec["strategy"]["starts_from"], parent
+    moment = checkpoints.name(start["task"], start.get("epoch"))
+    if moment in record["checkpoints"]:
+        path = run_json.parent / "checkpoints" / f"{moment}.safetensors"
+        tensors, _ = checkpoints.read(path, expected=record["checkpoints"][moment])
+        return start["task"], {name: tensor[positions] for name, tensor in tensors.items()}
+    if any(about["status"] != "diverged" for about in record["seeds"].values()):
+        raise UserError(
+            f"{run_json}: kept no checkpoint {moment} to start from; there are "
+            f"{', '.join(record['checkpoints'])}"
+        )
+    seeds = [spec["seeds"][position] for position in positions]
+    state = Ensemble(building.networks(spec, everyone, seeds=seeds)).state()
+    return start["task"], {
+        name: torch.full_like(t, torch.nan) if t.is_floating_point() else t
+        for name, t in state.items()
+    }
 
 
 def _check_parent(
@@ -282,9 +302,10 @@ def _check_parent(
 def _inherited(spec: dict[str, Any], parent: tuple[dict[str, Any], Path]) -> dict[str, Any]:
     """Return the parent's rows from before the start, which are this run's too.
 
-    A parent that diverged before the start has no weights to start from: so has this run.
+    A parent that diverged before the start has no weights to start from: so has this run. (Whether
+    one that starts within a task did is seen by the weights.)
     """
-    task = spec["strategy"]["starts_from"]["task"]
+    task, epoch = (spec["strategy"]["starts_from"].get(part) for part in ("task", "epoch"))
     folder = parent[1].parent
     accuracy = pyarrow.parquet.read_table(folder / "accuracy.parquet").to_pylist()
     history = pyarrow.parquet.read_table(folder / "history.parquet").to_pylist()
@@ -296,11 +317,15 @@ def _inherited(spec: dict[str, Any], parent: tuple[dict[str, Any], Path]) -> dic
             for row in accuracy
             if row["after_task"] < task and (same or row["task"] <= task)
         ],
-        "history": [[row[name] for name in HISTORY] for row in history if row["task"] <= task],
+        "history": [
+            [row[name] for name in HISTORY]
+            for row in history
+            if row["task"] < task or (row["task"] == task and row["epoch"] <= (epoch or math.inf))
+        ],
         "diverged": {
             seed: [about["task"], about["step"]]
             for seed, about in parent[0]["seeds"].items()
-            if about["status"] == "diverged" and about["task"] <= task
+            if about["status"] == "diverged" and about["task"] <= task - (epoch is not None)
         },
         "elapsed": 0.0,
     }

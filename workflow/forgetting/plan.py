@@ -5,6 +5,7 @@ what is made from them (:mod:`forgetting.aggregates`).
 """
 
 import fnmatch
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -98,7 +99,9 @@ def _joined(groups: Mapping[str, Mapping[str, RunSpec]], document: Document) -> 
                     "give the entry a second name",
                 )
     for run in runs.values():
-        if run.start is not None and run.start not in runs:
+        if run.start is not None and run.start in runs:
+            _check_kept(run, runs[run.start], document)
+        elif run.start is not None:
             own = run.start.startswith(f"{run.benchmark}/")
             raise document.error(
                 ("strategies", without_rung(run.strategy), "starts_from")
@@ -107,6 +110,19 @@ def _joined(groups: Mapping[str, Mapping[str, RunSpec]], document: Document) -> 
                 f"{run.path} continues {run.start}, which is in no group of runs",
             )
     return runs
+
+
+def _check_kept(run: RunSpec, parent: RunSpec, document: Document) -> None:
+    """Refuse to start from a moment that the parent does not keep."""
+    epoch = json.loads(run.parts["strategy"])["starts_from"].get("epoch")
+    kept = json.loads(parent.parts["training"])["checkpoint_epochs"]
+    if epoch is not None and epoch not in kept:
+        raise document.error(
+            ("strategies", without_rung(run.strategy), "starts_from"),
+            f"{run.path} starts from epoch {epoch:g} of {parent.path}, which keeps "
+            f"{', '.join(f'{moment:g}' for moment in kept) or 'none'}; add it to its training's "
+            "checkpoint_epochs",
+        )
 
 
 def _selected(study: str, paths: list[str], only: str | None) -> tuple[str, ...]:

@@ -79,6 +79,24 @@ class Record:
             for position, seed in self._alive()
         ]
 
+    def training_accuracy(self, task: int, epoch: int) -> float:
+        """Return the accuracy of one seed's batches, each before its step, mean over an epoch.
+
+        Raises:
+            ValueError: There are several seeds.
+        """
+        if len(self.seeds) > 1:
+            raise ValueError("several seeds, each with an accuracy of its own")
+        values, before = [], 0
+        for _, _, _, step, _, value in (
+            row
+            for row in self.history
+            if row[1] == task and row[2] == epoch and row[4] == "accuracy"
+        ):
+            values.append((step - before) * value)
+            before = step
+        return sum(values) / before
+
     def state(self) -> dict[str, Any]:
         """Return all of it as plain data and tensors."""
         return {

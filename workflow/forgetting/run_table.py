@@ -110,6 +110,12 @@ def group(
             settings = merge(study.training, architecture.entry.training)
             settings = merge(merge(settings, asked.training), choice.training)
             training = document.check(model, settings, (*key, "training"))
+            if training.stop_accuracy is not None and len(members) > 1:
+                raise document.error(
+                    (*key, "training"),
+                    f"stop_accuracy needs packs of one seed, and {pack} are {len(members)}: write "
+                    f"seeds: {list(members)}",
+                )
             strategy = changed(strategy, choice.settings, document, (*key, "settings"))
             start = _start(strategy, entry, document)
             run = RunSpec(
@@ -178,7 +184,7 @@ def _start(strategy: Resolved, benchmark: Benchmark, document: Document) -> dict
                 f"{wholly[0]} must see every task from the first on, so it cannot continue "
                 "another run; leave starts_from out",
             )
-        return asked.model_dump()
+        return asked.model_dump(exclude_none=True)
     if benchmark.continues is None or wholly:
         return {}
     return {**benchmark.continues.model_dump(), "strategy": strategy.name}

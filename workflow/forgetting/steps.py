@@ -26,6 +26,7 @@ class Steps:
     def __init__(self, ensemble: Ensemble, strategy: Strategy, settings: "Settings") -> None:
         self.ensemble, self.strategy, self.settings = ensemble, strategy, settings
         self._wanted = strategy.facts("after_step")
+        self._activations = "activations" in self._wanted | strategy.facts("loss")
         plain = not any(strategy.has(hook) for hook in ("loss", "plan", "after_step", "frozen"))
         sgd = settings.optimizer == "sgd" and settings.momentum == 0 and settings.batch_size == 1
         self.online = Online(ensemble) if plain and sgd and applies(ensemble.network) else None
@@ -66,21 +67,20 @@ class Steps:
         strategy's parts drew for this step, by part, and ``number`` the step's, from 1.
         """
         ensemble, strategy, wanted = self.ensemble, self.strategy, self._wanted
+        looked_into = self._activations
 
         def objective(
             net: Net, batch: Batch, memory: Memory, context: Context
         ) -> tuple[dict[str, Tensor], Tensor, dict[str, Tensor]]:
-            if "activations" in wanted:
-                activations = net.activations(batch.inputs)
-                logits = list(activations.values())[-1]
-                seen = {name: output.detach() for name, output in activations.items()}
-            else:
-                logits, seen = net(batch.inputs), {}
+            activations = net.activations(batch.inputs) if looked_into else {}
+            logits = list(activations.values())[-1] if activations else net(batch.inputs)
+            seen = {name: output.detach() for name, output in activations.items()}
             competing = (
                 logits if batch.mask is None else logits.masked_fill(~batch.mask, -torch.inf)
             )
             terms = {"loss": functional.cross_entropy(competing, batch.targets)}
-            terms |= strategy.loss(net, batch, logits, memory, context)
+            known = {"context": context, "activations": activations}
+            terms |= strategy.loss(net, batch, logits, memory, known)
             hits = competing.detach()[:new].argmax(dim=-1) == batch.targets[:new]
             return terms, hits.sum() / new, seen
 

@@ -22,8 +22,9 @@ Python branch on a tensor inside (branches on settings are fine).
 ``plan(memory, settings, *, indices, task, first_pass, generator) -> (indices, tasks)``
     On the host, for one seed: the samples (pool indices and their tasks) added to a batch whose
     new samples are ``indices``. Changes its own memory (a dict of CPU tensors) in place.
-``loss(net, batch, logits, memory, settings, *, context) -> dict[str, Tensor]``
-    Terms added to the task's cross-entropy, by name. A term of strength zero is left out.
+``loss(net, batch, logits, memory, settings, *, FACTS) -> dict[str, Tensor]``
+    Terms added to the task's cross-entropy, by name. A term of strength zero is left out. Facts:
+    ``context``; ``activations``, the output of every stage on the batch, by stage.
 ``own_step(settings) -> OwnStep`` and
 ``own_loss(net, batch, memory, settings, *, context) -> Tensor``
     A gradient step apart from the optimiser's, on a loss (a scalar) of the strategy's own.
@@ -238,12 +239,13 @@ class Strategy:
         )
 
     def loss(
-        self, net: Net, batch: Batch, logits: Tensor, memory: Memory, context: Context
+        self, net: Net, batch: Batch, logits: Tensor, memory: Memory, known: Mapping[str, Any]
     ) -> dict[str, Tensor]:
         """Return the loss terms of all parts for one network."""
         terms: dict[str, Tensor] = {}
         for key, part, f in self._with("loss"):
-            terms |= f(net, batch, logits, memory.get(key, {}), part.settings, context=context)
+            own = memory.get(key, {})
+            terms |= f(net, batch, logits, own, part.settings, **_chosen(f, known))
         return terms
 
     def around_task(

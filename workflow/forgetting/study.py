@@ -82,6 +82,8 @@ class Start(Settings):
     """Entry whose run, with the same seeds, is continued."""
     task: Annotated[int, Field(ge=1)]
     """Task after which it is continued."""
+    epoch: Annotated[float, Field(gt=0)] | None = None
+    """Moment within that task, of its checkpoint_epochs, instead of its end."""
 
 
 class Strategy(Entry):
@@ -90,7 +92,7 @@ class Strategy(Entry):
     parts: Annotated[list[Part], Field(min_length=1)] | None = None
     """Strategies that act together, instead of one component."""
     starts_from: Start | None = None
-    """Continue another run instead of starting anew."""
+    """Continue another run instead of starting anew; a ladder may vary starts_from.epoch."""
 
 
 class Choice(Settings):

@@ -111,7 +111,7 @@ def accuracy(records: Sequence[tuple[Path, dict[str, Any]]]) -> pd.DataFrame:
 
 
 def online(records: Sequence[tuple[Path, dict[str, Any]]]) -> pd.DataFrame:
-    """Accuracy on the samples trained on, before each is learned from; mean over a task's steps.
+    """Accuracy on the samples trained on, before each is learned from; of a task's last epoch.
 
     In training with one pass and one sample a step this is the online accuracy of Dohare et al.
     (2024). A task in which the seed diverged has no row.
@@ -120,8 +120,10 @@ def online(records: Sequence[tuple[Path, dict[str, Any]]]) -> pd.DataFrame:
     for folder, record in records:
         history = pd.read_parquet(folder / "history.parquet")
         rows = history[history["statistic"] == "accuracy"].sort_values("step", kind="stable")
-        # A row is the mean over the steps since the row before in its epoch.
-        before = rows.groupby(["seed", "task", "epoch"])["step"].shift(fill_value=0)
+        last = rows.groupby(["seed", "task"])["epoch"].transform("max")
+        rows = rows[rows["epoch"] == last]
+        # A row is the mean over the steps since the row before.
+        before = rows.groupby(["seed", "task"])["step"].shift(fill_value=0)
         rows = rows.assign(steps=rows["step"] - before)
         rows = rows.assign(value=rows["value"] * rows["steps"])
         sums = rows.groupby(["seed", "task"], as_index=False)[["value", "steps"]].sum()

@@ -20,6 +20,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from forgetting import checkpoints
 from forgetting.data_order import epoch_order
 from forgetting.ensemble import Ensemble, Tensors
 from forgetting.evaluation import accuracies
@@ -59,6 +60,9 @@ class Settings(Base):
     """New samples in a batch; the last batch of an epoch may be smaller."""
     epochs: Annotated[int, Field(ge=1)] = 1
     """Passes over each task's training images."""
+    stop_accuracy: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """A task is left after the first epoch in which the mean accuracy of its steps, each before
+    it is taken, exceeds this; needs packs of one seed, since each seed stops at its own time."""
     milestones: tuple[int, ...] = ()
     """Epochs of every task after which the learning rate is multiplied by gamma."""
     gamma: Annotated[float, Field(gt=0)] = 0.1
@@ -137,6 +141,7 @@ class Training:
         """Train to the end; ``at_step`` is called at every step boundary and may raise."""
         if self.phase < 0:
             if self.first_task:
+                self.record.note_divergence(~self._weights_finite(), self.first_task, 0)
                 self._consolidate(Phase(self.first_task, (self.first_task,)))
             self._evaluate(self.first_task)
             self._checkpoint(self.first_task, 0)
@@ -148,6 +153,8 @@ class Training:
                 self._begin(phase, context)
             while self.epoch < self.settings.epochs and not self.finished:
                 self._run_epoch(phase, context, at_step)
+                if self._learned(phase):
+                    break
             if not self.finished:
                 self._end(phase)
 
@@ -289,6 +296,13 @@ class Training:
                     return
         self.epoch, self.step = self.epoch + 1, 0
 
+    def _learned(self, phase: Phase) -> bool:
+        """Whether the epoch just trained was accurate enough to leave the task at that."""
+        enough = self.settings.stop_accuracy
+        if enough is None or self.finished:
+            return False
+        return self.record.training_accuracy(phase.task, self.epoch) > enough
+
     def _undisturbed(self, steps: int, chunk: int, moments: list[int]) -> int:
         """Return how many steps may be taken at once before something else is due."""
         done = self.epoch * steps + self.step
@@ -389,8 +403,7 @@ class Training:
         else:
             kept = scheduled == "all" or task in scheduled
         if epoch or kept:
-            name = f"task-{task}-epoch-{epoch:g}" if epoch else f"task-{task}"
-            self._keep(name, task, epoch, self.ensemble.state())
+            self._keep(checkpoints.name(task, epoch), task, epoch, self.ensemble.state())
 
     def _generator(self, position: int, role: str) -> np.random.Generator:
         key = f"{position}/{role}"

@@ -54,6 +54,8 @@ class Settings(Base):
     """Test images of each fine class."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Which images are drawn."""
+    grey: bool = False
+    """One channel, the mean of the three, instead of colours."""
 
 
 def palette_of(coarse: int, fine: int) -> int:
@@ -79,6 +81,9 @@ def load(data_dir: Path, name: str, settings: Settings) -> Dataset:
         arrays[f"{part}_images"] = np.concatenate(
             [_draw(label, part, count=count, settings=settings) for label in range(len(coarse))]
         )
+        if settings.grey:
+            mean = arrays[f"{part}_images"].mean(axis=3, keepdims=True)
+            arrays[f"{part}_images"] = np.rint(mean).astype(np.uint8)
         arrays[f"{part}_labels"] = np.repeat(np.arange(len(coarse)), count)
         arrays[f"{part}_coarse_labels"] = np.repeat(coarse, count)
     return Dataset(
