@@ -74,7 +74,7 @@ def _write_run(folder: Path, entry: tuple[str, ...], *, stand_in: bool) -> Path:
         "wall_seconds": 12.5,
         "status": "finished",
         "seeds": seeds,
-        "tasks": [{"classes": [[2 * t, 2 * t + 1]] * len(SEEDS)} for t in range(tasks)],
+        "tasks": [{"outputs": [[2 * t, 2 * t + 1]] * len(SEEDS)} for t in range(tasks)],
         "datasets": [{"name": "digits", "stand_in": stand_in, "train_images": 1437}],
     }
     path = folder / "run.json"

@@ -266,6 +266,36 @@ def test_a_run_may_continue_another(tmp_path: Path) -> None:
         plan_of(tmp_path, raw)
 
 
+def test_a_ladder_of_moments_to_start_from(tmp_path: Path) -> None:
+    raw = tiny()
+    raw["strategies"]["later"] = {
+        "component": "lwf",
+        "starts_from": {"strategy": "sgd", "task": 1},
+        "ladder": {"starts_from.epoch": [0.5, 2]},
+    }
+    raw["runs"]["narrow"]["strategies"] = ["sgd", "later"]
+    raw["training"]["checkpoint_epochs"] = [0.5, 1, 2]
+    runs = plan_of(tmp_path, raw).runs
+    for epoch in (0.5, 2):
+        run = runs[f"split-digits/mlp/later~{epoch:g}/seeds0"]
+        start = {"strategy": "sgd", "task": 1, "epoch": epoch}
+        assert json.loads(run.parts["strategy"])["starts_from"] == start
+        assert run.start == "split-digits/mlp/sgd/seeds0"
+    raw["training"]["checkpoint_epochs"] = [0.5]
+    wrong = r"later~2/seeds0 starts from epoch 2 of .* keeps 0\.5; add"
+    with pytest.raises(UserError, match=wrong):
+        plan_of(tmp_path, raw)
+
+
+def test_a_task_ends_at_an_accuracy_only_in_packs_of_one_seed(tmp_path: Path) -> None:
+    raw = tiny()
+    raw["training"]["stop_accuracy"] = 0.9
+    plan_of(tmp_path, raw)
+    raw["seeds"] = ["0-2"]
+    with pytest.raises(UserError, match=r"packs of one seed, .* write seeds: \[0, 1, 2\]"):
+        plan_of(tmp_path, raw)
+
+
 def test_a_strategy_that_must_see_all_tasks_continues_nothing(tmp_path: Path) -> None:
     raw = tiny()
     start = {"strategy": "sgd", "task": 1}

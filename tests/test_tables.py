@@ -65,7 +65,7 @@ def history(folder: Path, rows: list[tuple], seeds: dict[str, dict], name: str) 
     return folder, {"spec": {**spec, "strategy": {"name": "sgd"}}, "seeds": seeds}
 
 
-def test_online_accuracy_weighs_steps_alike(tmp_path):
+def test_training_is_told_by_epoch_and_online_accuracy_is_the_last_ones(tmp_path):
     rows = [
         (0, 1, 1, 4, "accuracy", 0.5),
         (0, 1, 1, 5, "accuracy", 1.0),
@@ -78,11 +78,19 @@ def test_online_accuracy_weighs_steps_alike(tmp_path):
         (1, 2, 1, 4, "accuracy", 1.0),
     ]
     seeds = {"0": {"status": "finished"}, "1": {"status": "diverged", "task": 2, "step": 3}}
-    found = tables.online([history(tmp_path / "a", rows, seeds, "permuted")])
+    records = [history(tmp_path / "a", rows, seeds, "permuted")]
+    by_epoch = tables.history(records)
+    first = by_epoch[(by_epoch["seed"] == 0) & (by_epoch["task"] == 1)]
+    assert {(row.epoch, row.statistic): row.value for row in first.itertuples()} == {
+        (1, "accuracy"): pytest.approx((4 * 0.5 + 1.0) / 5),
+        (2, "accuracy"): pytest.approx(4 * 0.75 / 5),
+        (1, "loss"): 9.0,
+    }
+    found = tables.online(records)
     assert list(found.columns) == [*tables.ID, "task", "value"]
     values = {(row.seed, row.task): row.value for row in found.itertuples()}
     assert values == {
-        (0, 1): pytest.approx((4 * 0.5 + 1.0 + 4 * 0.75) / 10),
+        (0, 1): pytest.approx(4 * 0.75 / 5),
         (0, 2): pytest.approx(0.2),
         (1, 1): 1.0,
     }

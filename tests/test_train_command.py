@@ -215,6 +215,62 @@ def test_a_run_can_start_from_another(tmp_path, data):
     assert {n: h for n, h in theirs.items() if n != "task-0"} == mine
 
 
+def test_a_run_can_start_from_within_a_task_of_another(tmp_path, data):
+    parent = tmp_path / "sgd"
+    moments = {"epochs": 3, "checkpoint_epochs": [1, 2]}
+    assert run(data, parent, seeds=(0, 1), **moments).returncode == 0
+    start = {"strategy": "sgd", "task": 1, "epoch": 2}
+    child = tmp_path / "child"
+    done = run(
+        data,
+        child,
+        strategy={"name": "later", "parts": STRATEGIES["sgd"], "starts_from": start},
+        seeds=(0, 1),
+        start=[parent / "run.json"],
+    )
+    assert done.returncode == 0, done.stderr
+    whole = tmp_path / "whole"
+    assert run(data, whole, seeds=(0, 1), epochs=2, more=["--device", "cpu"]).returncode == 0
+    # What the parent was after two epochs is what two epochs make.
+    mine, theirs = (
+        pd.read_parquet(folder / "accuracy.parquet").query("after_task < 2").to_dict("records")
+        for folder in (child, whole)
+    )
+    assert mine == theirs
+    seen = pd.read_parquet(child / "history.parquet")
+    assert set(seen.loc[seen["task"] == 1, "epoch"]) == {1, 2}
+    start = {"strategy": "sgd", "task": 1, "epoch": 0.5}
+    done = run(
+        data,
+        tmp_path / "no",
+        strategy={"name": "later", "parts": STRATEGIES["sgd"], "starts_from": start},
+        seeds=(0, 1),
+        start=[parent / "run.json"],
+    )
+    assert done.returncode == 1
+    assert "kept no checkpoint task-1-epoch-0.5 to start from; there are task-0" in done.stderr
+
+
+@pytest.mark.parametrize("epoch", [1, None])
+def test_seeds_that_had_diverged_where_a_run_starts_are_diverged_in_it(tmp_path, data, epoch):
+    parent, child = tmp_path / "sgd", tmp_path / "child"
+    broken = {"learning_rate": 1e30, "checkpoint_epochs": [1]}
+    assert run(data, parent, seeds=(0, 1), **broken).returncode == 0
+    start = {"strategy": "sgd", "task": 1, **({"epoch": epoch} if epoch else {})}
+    done = run(
+        data,
+        child,
+        strategy={"name": "later", "parts": STRATEGIES["sgd"], "starts_from": start},
+        seeds=(0, 1),
+        start=[parent / "run.json"],
+    )
+    assert done.returncode == 0, done.stderr
+    record = json.loads((child / "run.json").read_text())
+    assert {about["status"] for about in record["seeds"].values()} == {"diverged"}
+    assert {about["task"] for about in record["seeds"].values()} == {1}
+    assert set(pd.read_parquet(child / "accuracy.parquet")["after_task"]) == {0}
+
+
 def named(name, **settings):
     about = {"component": "classes", "settings": {"head": "own", **settings}}
     return ["--benchmark", json.dumps({"name": name, **about})]

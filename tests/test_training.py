@@ -158,6 +158,28 @@ def test_moments_before_the_end_of_an_epoch():
             assert torch.equal(tensor, steps[26 + step][key])
 
 
+def test_a_task_is_left_once_its_batches_are_predicted_well_enough():
+    whole = toy.trained(SGD, epochs=6)
+    by_epoch = {}
+    for _, task, epoch, step, name, value in whole.record.history:
+        if name == "accuracy":
+            by_epoch.setdefault((task, epoch), []).append((step, value))
+    means = {}
+    for moment, rows in by_epoch.items():
+        steps, values = zip(*rows, strict=True)
+        means[moment] = np.average(values, weights=np.diff([0, *steps]))
+    of_first = [means[1, epoch] for epoch in range(1, 7)]
+    enough = of_first[2] - 1e-9
+    assert max(of_first[:2]) < enough  # else the test shows nothing
+    stopped = toy.trained(SGD, epochs=6, stop_accuracy=enough)
+    trained = {epoch for _, task, epoch, *_ in stopped.record.history if task == 1}
+    assert trained == {1, 2, 3}
+    shorter = toy.trained(SGD, epochs=3)
+    for name, tensor in shorter.kept["task-1"].items():
+        assert torch.equal(tensor, stopped.kept["task-1"][name])
+    assert {task for _, task, *_ in stopped.record.history} == {1, 2, 3}
+
+
 def test_history_covers_the_run():
     run = toy.trained(SGD, epochs=3, batch_size=4)  # 13 steps an epoch: chunks of two
     steps = [row[3] for row in run.record.history if (row[1], row[2], row[4]) == (2, 3, "loss")]

@@ -7,8 +7,10 @@ from forgetting.architectures import resnet18
 from forgetting.weights import weight_matrices
 
 
-def build(width: int, outputs: int = 100, shape: tuple[int, int, int] = (3, 32, 32)) -> nn.Module:
-    settings = resnet18.Settings(width=width)
+def build(
+    width: int, outputs: int = 100, shape: tuple[int, int, int] = (3, 32, 32), *, pool: bool = False
+) -> nn.Module:
+    settings = resnet18.Settings(width=width, pool=pool)
     return resnet18.build(shape, outputs, settings, torch.Generator().manual_seed(0))
 
 
@@ -20,11 +22,13 @@ def test_as_many_parameters_as_torchvisions_but_for_the_stem() -> None:
     assert ours == 11_220_132
 
 
-def test_the_same_function_as_torchvisions_given_its_weights() -> None:
+@pytest.mark.parametrize("pool", [False, True])
+def test_the_same_function_as_torchvisions_given_its_weights(pool: bool) -> None:
     theirs = torchvision_resnet18(num_classes=10)
     theirs.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
-    theirs.maxpool = nn.Identity()
-    ours = build(64, outputs=10)
+    if not pool:
+        theirs.maxpool = nn.Identity()
+    ours = build(64, outputs=10, pool=pool)
     # Both list their tensors in the order of the layers, so names need not be translated.
     state = dict(zip(ours.state_dict(), theirs.state_dict().values(), strict=True))
     ours.load_state_dict(state)

@@ -15,8 +15,8 @@ from forgetting.run_table import Entries, RunSpec
 from forgetting.study import Figure, Measure, Resources, Study, without_rung
 
 BASE_TABLES = ("accuracy", "runs")
-WHERE_WANTED = ("online",)
-"""Tables made from runs for the studies that derive another table from them."""
+WHERE_WANTED = ("online", "history")
+"""Tables made from runs for the studies that make another table or a figure of them."""
 FROM_MEASURES = {"spectra": "hessian"}
 """Tables made from a measure's files, beside the one that bears the measure's name."""
 ENTRY_SETTINGS = {
@@ -115,6 +115,7 @@ def table_sources(
 ) -> dict[str, tuple[str, ...]]:
     """Return every table of the study with the tables that it is derived from."""
     asked = {source for table in study.tables.values() for source in table.made_from}
+    asked |= {table for figure in study.figures.values() for table in figure.tables}
     wanted = [name for name in WHERE_WANTED if name in asked]
     names = {without_rung(measure): None for measure in measures}
     more = [table for table, measure in FROM_MEASURES.items() if measure in names]

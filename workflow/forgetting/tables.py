@@ -17,6 +17,7 @@ import pandas as pd
 
 from forgetting import statistics
 from forgetting.errors import UserError
+from forgetting.study import without_rung
 
 ID = ["benchmark", "architecture", "strategy", "seed"]
 GROUP = ID[:3]
@@ -49,6 +50,9 @@ TEXT = [
     "split",
     "direction_x",
     "direction_y",
+    "mode",
+    "arm",
+    "started_strategy",
 ]
 # What tells the rows of a measure apart within a run, in the order of the rows.
 MEASURED = [
@@ -82,7 +86,11 @@ ESTIMATORS = {
     "epsilon_rank_published": "published",
     "epsilon_rank_exact": "exact",
 }
-WHERE_DIVERGED = ["diverged_task", "diverged_step"]
+WHOLE = ["diverged_task", "diverged_step", "started_task"]
+"""Columns of whole numbers that may be empty."""
+COLLAPSE = ["nc1", "nc2", "nc3", "nc4"]
+CHANCE = 1.5
+"""An accuracy at or below this many times that of guessing is at chance."""
 
 
 def write(table: pd.DataFrame, path: Path) -> None:
@@ -92,7 +100,7 @@ def write(table: pd.DataFrame, path: Path) -> None:
 
 def read(path: Path) -> pd.DataFrame:
     """Read a table; only an empty field is undefined, so an entry may be called ``none``."""
-    types: dict[str, Any] = {**dict.fromkeys(TEXT, str), **dict.fromkeys(WHERE_DIVERGED, "Int64")}
+    types: dict[str, Any] = {**dict.fromkeys(TEXT, str), **dict.fromkeys(WHOLE, "Int64")}
     return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
 
 
@@ -110,28 +118,41 @@ def accuracy(records: Sequence[tuple[Path, dict[str, Any]]]) -> pd.DataFrame:
     return _joined(parts, keys=["metric", "after_task", "task"], name="accuracy")
 
 
+def history(records: Sequence[tuple[Path, dict[str, Any]]]) -> pd.DataFrame:
+    """What training saw, a row for each epoch: the mean over its steps of loss, accuracy and so on.
+
+    Each step's are of its batch before the step. A run that continues another has the other's rows
+    up to where it starts.
+    """
+    parts = []
+    for folder, record in records:
+        rows = pd.read_parquet(folder / "history.parquet").sort_values("step", kind="stable")
+        epoch = ["seed", "task", "epoch", "statistic"]
+        # A row is the mean over the steps since the row before.
+        steps = rows["step"] - rows.groupby(epoch)["step"].shift(fill_value=0)
+        rows = rows.assign(value=rows["value"] * steps, steps=steps)
+        sums = rows.groupby(epoch, as_index=False)[["value", "steps"]].agg("sum", skipna=False)
+        found = sums.assign(value=sums["value"] / sums["steps"])[[*epoch, "value"]]
+        parts.append(_with_id(found, **_entry_names(record)))
+    return _joined(parts, keys=["task", "epoch", "statistic"], name="history")
+
+
 def online(records: Sequence[tuple[Path, dict[str, Any]]]) -> pd.DataFrame:
     """Accuracy on the samples trained on, before each is learned from; of a task's last epoch.
 
     In training with one pass and one sample a step this is the online accuracy of Dohare et al.
     (2024). A task in which the seed diverged has no row.
     """
-    parts = []
-    for folder, record in records:
-        history = pd.read_parquet(folder / "history.parquet")
-        rows = history[history["statistic"] == "accuracy"].sort_values("step", kind="stable")
-        last = rows.groupby(["seed", "task"])["epoch"].transform("max")
-        rows = rows[rows["epoch"] == last]
-        # A row is the mean over the steps since the row before.
-        before = rows.groupby(["seed", "task"])["step"].shift(fill_value=0)
-        rows = rows.assign(steps=rows["step"] - before)
-        rows = rows.assign(value=rows["value"] * rows["steps"])
-        sums = rows.groupby(["seed", "task"], as_index=False)[["value", "steps"]].sum()
-        found = sums.assign(value=sums["value"] / sums["steps"])[["seed", "task", "value"]]
-        ends = {int(s): about.get("task") for s, about in record["seeds"].items()}
-        diverged = found["task"] >= found["seed"].map(ends).astype(float).fillna(np.inf)
-        parts.append(_with_id(found[~diverged], **_entry_names(record)))
-    return _joined(parts, keys=["task"], name="online")
+    rows = history(records)
+    rows = rows[rows["statistic"] == "accuracy"]
+    rows = rows[rows["epoch"] == rows.groupby([*ID, "task"])["epoch"].transform("max")]
+    ends = {
+        (*_entry_names(record).values(), int(seed)): about.get("task", np.inf)
+        for _, record in records
+        for seed, about in record["seeds"].items()
+    }
+    alive = [task < ends[tuple(of)] for *of, task in rows[[*ID, "task"]].itertuples(index=False)]
+    return rows.loc[alive, [*ID, "task", "value"]].reset_index(drop=True)
 
 
 def performance(
@@ -155,7 +176,7 @@ def performance(
 def runs(
     records: Sequence[tuple[Path, dict[str, Any]]], about: Mapping[str, Mapping[str, str]]
 ) -> pd.DataFrame:
-    """One row for each seed of each run: how it ended, on which data, on which machine.
+    """One row for each seed of each run: how it began and ended, on which data and machine.
 
     Args:
         records: From `read_records`.
@@ -166,6 +187,7 @@ def runs(
     for _, record in records:
         datasets = record["datasets"]
         benchmark = about[_entry_names(record)["benchmark"]]
+        start = record["spec"]["strategy"].get("starts_from", {})
         stand_in = any(dataset["stand_in"] for dataset in datasets)
         shared = {
             "datasets": "+".join(dataset["name"] for dataset in datasets),
@@ -173,6 +195,10 @@ def runs(
             "evidence": "stand-in" if stand_in else benchmark["evidence"],
             "scenario_metric": benchmark["metric"],
             "tasks": len(record["tasks"]),
+            "classes": max(len(task["outputs"][0]) for task in record["tasks"]),
+            "started_strategy": start.get("strategy"),
+            "started_task": start.get("task"),
+            "started_epoch": start.get("epoch"),
             "train_images": sum(dataset["train_images"] for dataset in datasets),
             "device": record["device"],
             "wall_seconds": record["wall_seconds"],
@@ -188,7 +214,8 @@ def runs(
             }
             rows.append({**identity, **ended, **shared})
     table = _joined([pd.DataFrame(rows)], keys=[], name="runs")
-    return table.astype(dict.fromkeys(WHERE_DIVERGED, "Int64"))
+    types = {**dict.fromkeys(WHOLE, "Int64"), "started_strategy": "str", "started_epoch": float}
+    return table.astype(types)
 
 
 def measure(paths: Sequence[Path]) -> pd.DataFrame:
@@ -238,6 +265,47 @@ def rank_and_performance(hessian: pd.DataFrame, performance: pd.DataFrame) -> pd
     keys = ["task", "estimator", "eps"]
     table = rows[[*ID, *keys, "epsilon_rank"]].merge(learned, on=[*ID, "task"])
     return _joined([table], keys=keys, name="rank_and_performance")
+
+
+def continued(
+    runs: pd.DataFrame,
+    accuracy: pd.DataFrame,
+    neural_collapse: pd.DataFrame,
+    history: pd.DataFrame,
+) -> pd.DataFrame:
+    """What a run that continues another from within a task started from, and what became of it.
+
+    A row for each seed and each mode of `neural_collapse`. Columns: the run, arm (its strategy
+    without the rung), started_strategy, task and epoch (where it starts), mode, nc1 to nc4 there,
+    training_accuracy_before (that epoch's), accuracy_before (test accuracy of that task there),
+    accuracy (of the next task after it), status (``finished``, ``diverged``, or ``chance``: either
+    accuracy is at most 1.5 times that of guessing).
+    """
+    starts = runs[runs["started_epoch"].notna()].rename(
+        columns={"started_task": "task", "started_epoch": "epoch"}
+    )
+    starts = starts.assign(arm=starts["strategy"].map(without_rung))
+    parent = [*ID[:2], "started_strategy", "seed", "task", "epoch"]
+    moments = neural_collapse[neural_collapse["statistic"].isin(COLLAPSE)]
+    collapse = moments.rename(columns={"strategy": "started_strategy"}).pivot_table(
+        index=[*parent, "mode"], columns="statistic", values="value"
+    )
+    seen = history[history["statistic"] == "accuracy"].rename(
+        columns={"strategy": "started_strategy", "value": "training_accuracy_before"}
+    )
+    table = starts.merge(collapse.reset_index(), on=parent, how="left")
+    table = table.merge(seen[[*parent, "training_accuracy_before"]], on=parent, how="left")
+    tested = accuracy[(accuracy["metric"] == "task_masked")]
+    tested = tested[tested["after_task"] == tested["task"]][[*ID, "task", "value"]]
+    for column, later in (("accuracy_before", 0), ("accuracy", 1)):
+        own = tested.assign(task=tested["task"] - later).rename(columns={"value": column})
+        table = table.merge(own, on=[*ID, "task"], how="left")
+    chance = CHANCE / table["classes"]
+    fallen = (table["accuracy_before"] <= chance) | (table["accuracy"] <= chance)
+    table.loc[fallen & (table["status"] == "finished"), "status"] = "chance"
+    columns = [*ID, "arm", "started_strategy", "task", "epoch", "mode"]
+    columns += [*COLLAPSE, "training_accuracy_before", "accuracy_before", "accuracy", "status"]
+    return _joined([table.reindex(columns=columns)], keys=["epoch", "mode"], name="continued")
 
 
 def scores(accuracy: pd.DataFrame) -> pd.DataFrame:
@@ -321,6 +389,7 @@ def summary(
 
 
 FROM_TABLES: Mapping[str, Callable[..., pd.DataFrame]] = {
+    "continued": continued,
     "performance": performance,
     "rank_and_performance": rank_and_performance,
     "scores": scores,

@@ -25,10 +25,10 @@ class Scheme(NamedTuple):
     """``in`` or ``out``."""
     convolution: float = 2.0
     """Gain of convolutions; 2 keeps the scale of ReLU layers (He et al. 2015)."""
-    linear: float = 2.0
-    """Gain of hidden linear layers."""
-    head: float = 2.0
-    """Gain of the head."""
+    linear: float | None = 2.0
+    """Gain of hidden linear layers; none: they stay as they are."""
+    head: float | None = 2.0
+    """Gain of the head; none: it stays as it is."""
 
 
 SCHEMES = {
@@ -42,6 +42,8 @@ SCHEMES = {
     "kaiming_normal": Scheme("normal", linear=1.0, head=1.0),
     # Prakash et al. for incremental CIFAR-100.
     "kaiming_fan_out": Scheme("truncated", fan="out", linear=1.0, head=1.0),
+    # torchvision's networks (He et al. 2015 for convolutions alone).
+    "torchvision": Scheme("normal", fan="out", linear=None, head=None),
 }
 
 
@@ -56,10 +58,11 @@ def redraw(network: Stages, initialisation: str, generator: torch.Generator) -> 
     scheme = SCHEMES[initialisation]
     for name, module in network.named_modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
-            if isinstance(module, nn.Conv2d):
-                gain = scheme.convolution
-            else:
+            gain: float | None = scheme.convolution
+            if isinstance(module, nn.Linear):
                 gain = scheme.head if stage_of(name) == HEAD else scheme.linear
+            if gain is None:
+                continue
             _draw(module.weight, scheme, gain, generator)
             if module.bias is not None:
                 module.bias.zero_()

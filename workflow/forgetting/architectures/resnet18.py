@@ -1,22 +1,23 @@
 """ResNet-18 for small images (He et al. 2016, arXiv 1512.03385) with the usual CIFAR stem.
 
-The stem is one 3x3 convolution of stride 1 without max-pooling; four stages of two basic blocks
-follow, of widths w, 2w, 4w and 8w, the last three halving the image; a stage's first block has a
-1x1 convolution with batch norm as its shortcut where the shape changes. ``width`` 64 is the
+The stem is one 3x3 convolution of stride 1, usually without max-pooling; four stages of two basic
+blocks follow, of widths w, 2w, 4w and 8w, the last three halving the image; a stage's first block
+has a 1x1 convolution with batch norm as its shortcut where the shape changes. ``width`` 64 is the
 published size (11.2 million parameters); 16 is the same network at a sixteenth of the work.
 
 Stages: ``stem``, ``stage1`` ... ``stage4``, ``features`` (global average pool, the last hidden
-layer), ``head``. Initial values are PyTorch's default distributions, not torchvision's.
+layer), ``head``.
 """
 
 from collections import OrderedDict
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from forgetting.architectures._initial import redraw
 from forgetting.architectures._layers import ChannelsLast, GlobalAverage
 from forgetting.settings import Settings as BaseSettings
 from forgetting.stages import Stages, construct
@@ -29,6 +30,11 @@ class Settings(BaseSettings):
 
     width: Annotated[int, Field(gt=0)] = 64
     """Channels of the stem and the first stage; the later stages have 2, 4 and 8 times as many."""
+    pool: bool = False
+    """Whether the stem ends with the 3x3 max-pooling of stride 2 of networks for large images."""
+    initialisation: Literal["default", "torchvision"] = "default"
+    """PyTorch's default distributions, or torchvision's: convolutions with He et al.'s normal one
+    by fan-out, the head as by default."""
 
 
 class Block(nn.Module):
@@ -82,8 +88,12 @@ def build(
 
     def make() -> Stages:
         stages = residual_stages(input_shape[0], settings.width)
+        if settings.pool:
+            stem = stages["stem"]
+            assert isinstance(stem, nn.Sequential)
+            stem.add_module("pool", nn.MaxPool2d(3, stride=2, padding=1))
         stages["features"] = GlobalAverage()
         stages["head"] = nn.Linear(8 * settings.width, outputs)
         return Stages(stages)
 
-    return construct(make, generator)
+    return redraw(construct(make, generator), settings.initialisation, generator)

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
     if name == "runs":
         _need(arguments, "runs")
         table = tables.runs(tables.read_records(arguments.runs), json.loads(arguments.about))
-    elif name in ("accuracy", "online"):
+    elif name in ("accuracy", "online", "history"):
         _need(arguments, "runs")
         table = getattr(tables, name)(tables.read_records(arguments.runs))
     elif name == "spectra":
