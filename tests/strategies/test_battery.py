@@ -33,6 +33,8 @@ WITHOUT = dict.fromkeys(
 )
 # Settings under which the gradient of a penalty is that of its value to all digits.
 CONVERGED = {"spectral_norm": {"strength": 0.1, "iterations": 400}}
+# Strategies that reward something: their term is negative.
+REWARDS = ("nc1",)
 # Every strategy once, and once more where settings change what it keeps in memory.
 CASES = [pytest.param(name, ACTIVE.get(name, {}), id=name) for name in NAMES] + [
     pytest.param(
@@ -70,6 +72,7 @@ CASES = [pytest.param(name, ACTIVE.get(name, {}), id=name) for name in NAMES] + 
         "shrink_perturb", {"when": "task_start", "shrink": 0.5, "noise": 0.1}, id="shrink-start"
     ),
     pytest.param("reset", {"weights": "same"}, id="reset-same"),
+    pytest.param("nc1", {"strength": 0.5, "cap": 1.0, "tasks": [2, 3]}, id="nc1-tasks"),
 ]
 NEUTRAL = {
     "sgd": [{}],
@@ -91,7 +94,6 @@ HOOKS = {
     "frozen": ["settings", "stages", "task"],
     "start_plan": ["settings"],
     "plan": ["memory", "settings", "indices", "task", "first_pass", "generator"],
-    "loss": ["net", "batch", "logits", "memory", "settings", "context"],
     "optimizer": ["settings"],
     "own_step": ["settings"],
     "own_loss": ["net", "batch", "memory", "settings", "context"],
@@ -102,6 +104,11 @@ HOOKS = {
 # Hooks that name the facts they want, as keyword parameters, after these.
 OF_ONE = ["net", "memory", "settings"]
 FACTS = {
+    "loss": (
+        ["net", "batch", "logits", "memory", "settings"],
+        set(),
+        {"activations", "context"},
+    ),
     "before_task": (OF_ONE, {"task"}, {"context", "fresh"}),
     "after_step": (
         OF_ONE,
@@ -257,10 +264,12 @@ def test_a_penalty_is_positive_after_a_move_and_its_gradient_is_right(name, scen
 
     def penalty() -> torch.Tensor:
         net = run.ensemble.net(run.ensemble.params, run.ensemble.buffers)
-        return sum(run.strategy.loss(net, batch, net(batch.inputs), run.memory, context).values())
+        known = {"context": context, "activations": net.activations(batch.inputs)}
+        logits = known["activations"]["head"]
+        return sum(run.strategy.loss(net, batch, logits, run.memory, known).values())
 
     value = penalty()
-    assert value > 0
+    assert value < 0 if name in REWARDS else value > 0
     gradients = torch.autograd.grad(value, list(run.ensemble.params.values()), allow_unused=True)
     assert any((moved[n] != weights[n]).any() for n in moved)
     for _ in range(3):
