@@ -14,9 +14,15 @@ L(x, y) = loss(theta + x d1 + y d2), with accuracy, on a fixed sample. Direction
 Prakash et al. (2025, arXiv 2509.22335) show such slices at the start of a task, where gradient
 descent zig-zags in a valley or runs down a bowl; their directions are not known to us.
 Directions are not made orthogonal to one another.
+
+With ``path`` the run's kept weights are put on the plane: where each is projected to, how far off
+it lies, and its own loss and accuracy, to be set against those of the plane. Along
+``checkpoint`` directions to the ends of two tasks, from where the first began, the plane holds all
+three. Random directions show next to nothing of a path: of any step they keep a share of about
+1 / sqrt(P), P the number of parameters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pandas as pd
@@ -29,6 +35,7 @@ from forgetting.lanczos import krylov, top_eigenvectors
 from forgetting.measures._curvature import Objective, flattened, gradient, hessian_product
 from forgetting.measures._curvature import objective as cross_entropy
 from forgetting.measures._moments import Moment, Samples, looks, network, tabled
+from forgetting.measures._plane import evaluate, plane, projector
 from forgetting.measures._settings import Moments
 from forgetting.randomness import torch_generator
 
@@ -51,6 +58,7 @@ COLUMNS = {
     "y": "float64",
     "samples": "int64",
 }
+PATH_COLUMNS = {"path_task": "float64", "path_epoch": "float64"}
 
 
 class Settings(Moments):
@@ -85,6 +93,8 @@ class Settings(Moments):
     or those of each batch."""
     batch_size: Annotated[int, Field(gt=0)] = 500
     """Images at once; part of the definition with batch statistics."""
+    path: bool = False
+    """Whether the weights of every checkpoint are projected on the plane as well."""
 
 
 def filter_normalised(of: Objective, generator: torch.Generator) -> Tensor:
@@ -105,36 +115,6 @@ def filter_normalised(of: Objective, generator: torch.Generator) -> Tensor:
     return flattened(parts)
 
 
-@torch.no_grad()
-def plane(
-    of: Objective, directions: Sequence[Tensor], coordinates: Tensor
-) -> list[tuple[tuple[float, ...], float, float]]:
-    """Return (coordinates, loss, accuracy) at each point of a grid, the last direction fastest.
-
-    Args:
-        of: The loss; its parameters are the origin.
-        directions: Vectors (P,).
-        coordinates: (points,), along every direction.
-    """
-    origin = flattened(of.parameters)
-    found = []
-    for place in torch.cartesian_prod(*[coordinates] * len(directions)).view(-1, len(directions)):
-        steps = place.tolist()
-        vector = origin.clone()
-        for step, direction in zip(steps, directions, strict=True):
-            vector += step * direction
-        parameters = of.unflattened(vector)
-        loss = torch.zeros((), dtype=torch.float64, device=vector.device)
-        hits = torch.zeros((), dtype=torch.int64, device=vector.device)
-        for inputs, targets in of.batches():
-            logits = of.logits(parameters, inputs)
-            loss += torch.nn.functional.cross_entropy(logits.double(), targets, reduction="sum")
-            hits += (logits.argmax(1) == targets).sum()
-        count = len(of.sample.targets)
-        found.append((tuple(steps), loss.item() / count, hits.item() / count))
-    return found
-
-
 def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
     """Loss and accuracy on a grid around the weights of each moment, for every seed.
 
@@ -142,18 +122,31 @@ def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
     of_task (whose images), direction_x, direction_y ("" with one direction; checkpoints as
     ``checkpoint task-2``), x, y (0 with one direction), samples. Directions are found on the
     images of the moment's task. A diverged seed has no rows from the task on after which its
-    weights are not finite. ``attrs["probe"]`` identifies the samples.
+    weights are not finite, and none at all where a direction leads to such weights.
+    ``attrs["probe"]`` identifies the samples.
+
+    With ``path`` there are columns path_task and path_epoch too (epochs within the task, 0 at its
+    end; empty on the grid), and for every checkpoint ``path`` (distance of its weights from the
+    plane, as a share of that from the origin), ``path_loss`` and ``path_accuracy`` (its own, on
+    the same images) at its coordinates of least squares x and y.
 
     Raises:
         UserError: ``towards`` does not name a kept checkpoint for each direction ``checkpoint``.
     """
     names = _named(run, settings)
     samples = Samples(run, settings.images, settings.added)
-    grid = torch.linspace(settings.low, settings.high, settings.points, dtype=torch.float64)
+    last = settings.points - 1
+    place = torch.arange(settings.points, dtype=torch.float64)
+    # Unlike linspace it meets 0 and 1 exactly, where networks lie.
+    grid = (settings.low * (last - place) + settings.high * place) / last
     rows: list[dict[str, Any]] = []
+    ends = {each.name: each.task for each in run.checkpoints}
     for moment, index, seed in looks(run, settings):
+        if not all(run.alive(seed, ends[name]) for name in settings.towards):
+            continue
         own = _objective(run, index, moment, moment.task, samples, settings)
         directions = _directions(run, index, own, settings)
+        seen: list[tuple[dict[str, Any], Objective]] = []
         for of_task in settings.of_tasks or (moment.task,):
             of = own
             if of_task != moment.task:
@@ -170,10 +163,43 @@ def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
                 "samples": len(of.sample.targets),
             }
             for steps, loss, accuracy in plane(of, directions, grid):
-                place = dict(zip("xy", (*steps, 0.0), strict=False))
+                at = dict(zip("xy", (*steps, 0.0), strict=False))
                 for statistic, value in (("loss", loss), ("accuracy", accuracy)):
-                    rows.append({**about, **place, "statistic": statistic, "value": value})
-    return tabled(rows, COLUMNS, samples)
+                    rows.append({**about, **at, "statistic": statistic, "value": value})
+            seen.append((about, of))
+        if settings.path:
+            rows += _path(run, index, seen, directions, settings)
+    return tabled(rows, COLUMNS | PATH_COLUMNS if settings.path else COLUMNS, samples)
+
+
+def _path(
+    run: "RunView",
+    index: int,
+    seen: Sequence[tuple[dict[str, Any], Objective]],
+    directions: Sequence[Tensor],
+    settings: Settings,
+) -> Iterator[dict[str, Any]]:
+    """Rows of every checkpoint of a seed; ``seen`` are losses around the origin."""
+    project = projector(flattened(seen[0][1].parameters), directions)
+    for checkpoint in run.checkpoints:
+        if not run.alive(run.seeds[index], checkpoint.task):
+            continue
+        there = run.network(index, checkpoint.name)
+        steps, off = project(flattened([p.detach() for p in there.parameters()]))
+        place = dict(zip("xy", (*steps, 0.0), strict=False))
+        place |= {"path_task": checkpoint.task, "path_epoch": checkpoint.epoch}
+        for about, of in seen:
+            # With its own running statistics, where there are any: the network as it was.
+            its = cross_entropy(
+                there, of.sample, batch_size=of.batch_size, batch_norm=settings.batch_norm
+            )
+            loss, accuracy = evaluate(its, its.parameters)
+            for statistic, value in (
+                ("path", off),
+                ("path_loss", loss),
+                ("path_accuracy", accuracy),
+            ):
+                yield {**about, **place, "statistic": statistic, "value": value}
 
 
 def _named(run: "RunView", settings: Settings) -> tuple[str, str]:
