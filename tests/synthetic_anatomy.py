@@ -85,7 +85,7 @@ def study() -> dict[str, pd.DataFrame]:
                     if not (diverged and row.get("after_task", row.get("task")) == 2):
                         rows[name].append({**identity, **row})
     found = {name: pd.DataFrame(table) for name, table in rows.items()}
-    found["runs"] = found["runs"].astype(dict.fromkeys(tables.WHERE_DIVERGED, "Int64"))
+    found["runs"] = found["runs"].astype(dict.fromkeys(["diverged_task", "diverged_step"], "Int64"))
     return found
 
 

@@ -93,7 +93,7 @@ def study() -> dict[str, pd.DataFrame]:
     found["rank_and_performance"] = tables.rank_and_performance(
         found["hessian"], found["performance"]
     )
-    found["runs"] = found["runs"].astype(dict.fromkeys(tables.WHERE_DIVERGED, "Int64"))
+    found["runs"] = found["runs"].astype(dict.fromkeys(["diverged_task", "diverged_step"], "Int64"))
     return found
 
 

@@ -15,6 +15,7 @@ from forgetting.training import Settings, Training
 CPU = torch.device("cpu")
 SMALL = {
     "mlp": {"hidden": [12, 12]},
+    "mnist_cnn": {"width": 3, "hidden": 12},
     "convgru": {"channels": 3, "steps": 4},
     "bi_convgru": {"channels": 3, "steps": 4},
     "resnet18": {"width": 2},

@@ -36,6 +36,11 @@ CASES = {
         },
         ["conv1", "conv2", "conv3", "hidden1", "head"],
     ),
+    "mnist_cnn": (
+        "mnist_cnn",
+        {"width": 3, "hidden": 9},
+        ["conv1", "conv2", "hidden1", "head"],
+    ),
     "convgru": ("convgru", {"channels": 4, "steps": 2}, ["gru1", "features", "head"]),
     "convgru-deep": (
         "convgru",

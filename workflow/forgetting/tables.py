@@ -75,6 +75,8 @@ MEASURED = [
     "index",
     "direction_x",
     "direction_y",
+    "path_task",
+    "path_epoch",
     "x",
     "y",
     "statistic",
@@ -214,7 +216,8 @@ def runs(
             }
             rows.append({**identity, **ended, **shared})
     table = _joined([pd.DataFrame(rows)], keys=[], name="runs")
-    types = {**dict.fromkeys(WHOLE, "Int64"), "started_strategy": "str", "started_epoch": float}
+    types: dict[str, Any] = {name: "Int64" for name in WHOLE}
+    types |= {"started_strategy": "str", "started_epoch": float}
     return table.astype(types)
 
 
@@ -432,7 +435,8 @@ def _joined(parts: Sequence[pd.DataFrame], *, keys: Sequence[str], name: str) ->
 
 def _in_time(column: pd.Series) -> pd.Series:
     """Epoch 0 is the end of a task: it comes after the epochs within."""
-    return column.where(column > 0, np.inf) if column.name == "epoch" else column
+    ends = column.name in ("epoch", "path_epoch")
+    return column.where(~(column <= 0), np.inf) if ends else column
 
 
 def _accuracy_matrix(cells: pd.DataFrame, tasks: int) -> np.ndarray:
