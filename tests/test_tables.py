@@ -312,3 +312,53 @@ def test_collect_says_which_table_is_missing(study, tmp_path):
         collected(tmp_path, "summary", tables=[tmp_path / "scores.csv"])
     with pytest.raises(UserError, match="no measures to collect it from"):
         collected(tmp_path, "erank", runs=study[0])
+
+
+def test_continued_runs_know_what_they_started_from():
+    names = {"benchmark": "warm-start", "architecture": "mlp"}
+    started = {"started_strategy": "warm-up", "started_task": 1}
+    fates = {"full~5": 5.0, "full~10": 10.0}
+    common = {**names, "status": "finished", "classes": 10}
+    runs = [{**common, "strategy": "warm-up", "seed": seed} for seed in (0, 1)]
+    runs += [
+        {**common, **started, "strategy": name, "seed": seed, "started_epoch": epoch}
+        for name, epoch in fates.items()
+        for seed in (0, 1)
+    ]
+    runs[-1]["status"] = "diverged"
+    collapse = [
+        {**names, "strategy": "warm-up", "seed": seed, "task": 1, "epoch": epoch, "mode": mode}
+        | {"layer": "features", "statistic": f"nc{n}", "value": n + epoch + seed / 10}
+        for seed in (0, 1)
+        for epoch in (5.0, 10.0, 0.0)
+        for mode in ("eval", "train")
+        for n in (1, 2, 3, 4)
+        if (seed, epoch) != (1, 10.0)
+    ]
+    collapse.append({**collapse[0], "statistic": "equinorm_means"})
+    tested = [
+        {**names, "strategy": name, "seed": seed, "after_task": after, "task": after}
+        | {"metric": "task_masked", "value": 0.5 + after / 10 if epoch == 5 else 0.14}
+        for name, epoch in fates.items()
+        for seed in (0, 1)
+        for after in (1, 2)
+        if (seed, epoch) != (1, 10.0)
+    ]
+    seen = [
+        {**names, "strategy": "warm-up", "seed": seed, "task": 1, "epoch": epoch}
+        | {"statistic": "accuracy", "value": epoch / 20}
+        for seed in (0, 1)
+        for epoch in range(1, 11)
+    ]
+    frames = [pd.DataFrame(rows) for rows in (runs, tested, collapse, seen)]
+    found = tables.continued(*frames)
+    assert len(found) == 3 * 2 + 1
+    row = one(found, strategy="full~5", seed=1, mode="train").iloc[0]
+    assert (row["arm"], row["started_strategy"], row["task"]) == ("full", "warm-up", 1)
+    assert [row[f"nc{n}"] for n in (1, 2, 3, 4)] == pytest.approx([6.1, 7.1, 8.1, 9.1])
+    assert (row["training_accuracy_before"], row["status"]) == (0.25, "finished")
+    assert (row["accuracy_before"], row["accuracy"]) == (0.6, 0.7)
+    assert set(one(found, strategy="full~10", seed=0)["status"]) == {"chance"}
+    lost = one(found, strategy="full~10", seed=1).iloc[0]
+    assert lost["status"] == "diverged"
+    assert lost[["mode", "nc1", "accuracy"]].isna().all()

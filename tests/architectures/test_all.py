@@ -222,7 +222,9 @@ def test_weight_matrices_of_a_slice_and_of_a_stack_of_seeds(case: str) -> None:
         assert torch.equal(matrix[1], weight_matrices(nets[0], sliced)[name])
 
 
-@pytest.mark.parametrize("name", ["mlp", "resnet18", "resnet18_mlp", "vgg", "densenet"])
+@pytest.mark.parametrize(
+    "name", ["mlp", "mnist_cnn", "resnet18", "resnet18_mlp", "vgg", "densenet"]
+)
 def test_initial_distribution_is_pytorchs(name: str) -> None:
     """Bounds are 1 / sqrt(fan_in), and the spread that of a uniform distribution."""
     module = importlib.import_module(f"forgetting.architectures.{name}")

@@ -68,6 +68,7 @@ MEASURED = [
     "direction",
     "stages_reset",
     "moment",
+    "mode",
     "split",
     "steps",
     "eps",
@@ -216,7 +217,7 @@ def runs(
             }
             rows.append({**identity, **ended, **shared})
     table = _joined([pd.DataFrame(rows)], keys=[], name="runs")
-    types: dict[str, Any] = {name: "Int64" for name in WHOLE}
+    types: dict[str, Any] = dict.fromkeys(WHOLE, "Int64")
     types |= {"started_strategy": "str", "started_epoch": float}
     return table.astype(types)
 

@@ -40,17 +40,25 @@ class SharedOutputs(ImageBenchmark):
         object.__setattr__(self, "_outputs_of_tasks", table.expand(self.seeds, self.tasks, -1))
 
 
-def pool(dataset: Dataset, *, pixels: str, device: torch.device, dtype: torch.dtype) -> Pool:
-    """Return the data set's images with its fine labels.
+def pool(
+    dataset: Dataset,
+    *,
+    pixels: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    labels: str = "fine",
+) -> Pool:
+    """Return the data set's images with its labels.
 
     Args:
         dataset: The data set.
+        labels: ``fine`` or ``coarse``.
         pixels: ``unit``: inputs are the pixels on the scale 0 to 1; ``normalised``: with mean 0 and
             standard deviation 1 in every channel of the training images.
         device: Where the images are put.
         dtype: Type of the inputs.
     """
-    normalised = Pool.of(dataset, labels="fine", device=device, dtype=dtype)
+    normalised = Pool.of(dataset, labels=labels, device=device, dtype=dtype)
     if pixels == "normalised":
         return normalised
     mean, std = torch.zeros_like(normalised.mean), torch.ones_like(normalised.std)

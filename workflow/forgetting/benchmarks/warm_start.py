@@ -31,6 +31,8 @@ class Settings(Base):
     )
     """Share of the training images in every task, drawn for each seed; a smaller share is part of
     a larger one."""
+    labels: Literal["fine", "coarse"] = "fine"
+    """Which of the data set's labels are learned."""
     pixels: Literal["unit", "normalised"] = "normalised"
     """Pixels from 0 to 1, or with mean 0 and standard deviation 1 in every channel."""
 
@@ -57,7 +59,7 @@ def build(
             f"benchmarks.{name}.settings.shares: {min(settings.shares):g} of {train} training "
             f"images is none; give at least {1 / train:g}"
         )
-    names = dataset.class_names("fine")
+    names = dataset.class_names(settings.labels)
     own = np.ones(len(names), dtype=bool)
 
     def sequence(seed: int) -> list[Task]:
@@ -65,7 +67,7 @@ def build(
         tested = np.arange(train, train + test)
         return [Task(np.sort(order[:count]), tested, own) for count in counts]
 
-    of = pool(dataset, pixels=settings.pixels, device=device, dtype=dtype)
+    of = pool(dataset, pixels=settings.pixels, labels=settings.labels, device=device, dtype=dtype)
     channels, height, width = of.images.shape[1:]
     return ImageBenchmark(
         pool=of,
