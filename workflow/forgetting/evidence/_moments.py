@@ -35,4 +35,5 @@ def at_moment(values: pd.DataFrame, moment: str | float) -> pd.Series:
     ends = {"first": values.columns[0], "last": values.columns[-1]}
     if isinstance(moment, str):
         return values[ends[moment]]
-    return values[min(values.columns, key=lambda there: abs(there - moment))]
+    wanted = float(moment)
+    return values[min(values.columns, key=lambda there: abs(there - wanted))]

@@ -35,7 +35,7 @@ def per_seed(tables: Tables, settings: Settings) -> pd.Series:
     rows = select(tables, settings.table, settings.where)
     known(rows, settings.table, "status")
     rows = rows.assign(failed=rows["status"].isin(settings.marks).astype(float))
-    one = rows.groupby(["strategy", "seed", "epoch"], as_index=False)["failed"].max()
+    one = rows.groupby(["strategy", "seed", "epoch"])["failed"].max().reset_index()
     values = along_ladder({settings.table: one}, settings.table, {}, column="failed", along="epoch")
     return at_moment(values, settings.at)
 
