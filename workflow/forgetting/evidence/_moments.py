@@ -36,4 +36,4 @@ def at_moment(values: pd.DataFrame, moment: str | float) -> pd.Series:
     if isinstance(moment, str):
         return values[ends[moment]]
     wanted = float(moment)
-    return values[min(values.columns, key=lambda there: abs(there - wanted))]
+    return values[min(values.columns, key=lambda there: abs(float(there) - wanted))]
