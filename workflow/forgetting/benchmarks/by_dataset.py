@@ -88,11 +88,12 @@ def build(
         names = [
             f"{d.name} {of}" for d, group in zip(datasets, groups, strict=True) for of in group
         ]
+    channels, height, width = whole.images.shape[1:]
     return Relabelled(
         pool=whole,
         sequences=[tasks] * len(seeds),
         mask="none" if shared else "task",
-        input_shape=tuple(whole.images.shape[1:]),
+        input_shape=(channels, height, width),
         outputs=outputs,
         output_names=tuple(names),
         table=torch.from_numpy(np.stack([table] * len(seeds))).to(device),
