@@ -159,7 +159,7 @@ def test_moments_before_the_end_of_an_epoch():
 
 
 def test_a_task_is_left_once_its_batches_are_predicted_well_enough():
-    whole = toy.trained(SGD, epochs=6)
+    whole = toy.trained(SGD, epochs=6, learning_rate=0.005)
     by_epoch = {}
     for _, task, epoch, step, name, value in whole.record.history:
         if name == "accuracy":
@@ -171,10 +171,10 @@ def test_a_task_is_left_once_its_batches_are_predicted_well_enough():
     of_first = [means[1, epoch] for epoch in range(1, 7)]
     enough = of_first[2] - 1e-9
     assert max(of_first[:2]) < enough  # else the test shows nothing
-    stopped = toy.trained(SGD, epochs=6, stop_accuracy=enough)
+    stopped = toy.trained(SGD, epochs=6, learning_rate=0.005, stop_accuracy=enough)
     trained = {epoch for _, task, epoch, *_ in stopped.record.history if task == 1}
     assert trained == {1, 2, 3}
-    shorter = toy.trained(SGD, epochs=3)
+    shorter = toy.trained(SGD, epochs=3, learning_rate=0.005)
     for name, tensor in shorter.kept["task-1"].items():
         assert torch.equal(tensor, stopped.kept["task-1"][name])
     assert {task for _, task, *_ in stopped.record.history} == {1, 2, 3}

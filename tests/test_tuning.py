@@ -379,7 +379,7 @@ def made_up(root: Path, raw: dict[str, Any], accuracy: dict[str, float]) -> Path
                 for part in ("benchmark", "architecture", "strategy")
             },
             "datasets": [{"name": "digits", "stand_in": True, "train_images": 9}],
-            "tasks": [[0], [1]],
+            "tasks": [{"outputs": [[0]]}, {"outputs": [[1]]}],
             "device": "cpu",
             "wall_seconds": 1.0,
             "fingerprint": "f",

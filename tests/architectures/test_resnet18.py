@@ -32,7 +32,8 @@ def test_the_same_function_as_torchvisions_given_its_weights(pool: bool) -> None
     # Both list their tensors in the order of the layers, so names need not be translated.
     state = dict(zip(ours.state_dict(), theirs.state_dict().values(), strict=True))
     ours.load_state_dict(state)
-    x = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    ours, theirs = ours.double(), theirs.double()
+    x = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     torch.testing.assert_close(ours(x), theirs(x))
     torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))
 

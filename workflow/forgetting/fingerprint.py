@@ -72,6 +72,7 @@ def _built(spec: Mapping[str, Any]) -> list[Component]:
     return [(kind, spec[part]["component"]) for part, kind in kinds.items()]
 
 
+@functools.cache
 def _path(module: str, root: Path) -> Path | None:
     """Return the module's file, or None for what is not first-party or no module."""
     head, *rest = module.split(".")

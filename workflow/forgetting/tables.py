@@ -17,7 +17,6 @@ import pandas as pd
 
 from forgetting import statistics
 from forgetting.errors import UserError
-from forgetting.study import without_rung
 
 ID = ["benchmark", "architecture", "strategy", "seed"]
 GROUP = ID[:3]
@@ -288,7 +287,7 @@ def continued(
     starts = runs[runs["started_epoch"].notna()].rename(
         columns={"started_task": "task", "started_epoch": "epoch"}
     )
-    starts = starts.assign(arm=starts["strategy"].map(without_rung))
+    starts = starts.assign(arm=starts["strategy"].str.partition("~")[0])
     parent = [*ID[:2], "started_strategy", "seed", "task", "epoch"]
     moments = neural_collapse[neural_collapse["statistic"].isin(COLLAPSE)]
     collapse = moments.rename(columns={"strategy": "started_strategy"}).pivot_table(

@@ -28,6 +28,8 @@ from forgetting.strategy import Context, Memory
 from forgetting.tasks import Batch
 from forgetting.weights import weight_matrices
 
+POWERS = 8
+
 
 class Settings(Base):
     """Strength and form of the regularisation."""
@@ -72,11 +74,13 @@ def loss(
 
 def largest_singular_value(matrix: Tensor, start: Tensor, iterations: int) -> Tensor:
     """Estimate the largest singular value of a matrix (m, n) from a vector (m,)."""
-    # With a Frobenius norm of 1 sigma_max is at least 1 / sqrt(rank), so its powers stay in range
-    # and the iterate need not be made a unit vector in every step.
     fixed, v = _unit(matrix.detach()), start
-    for _ in range(iterations):
+    for done in range(1, iterations + 1):
         v = fixed @ (fixed.mT @ v)
+        # With a Frobenius norm of 1 sigma_max is at least 1 / sqrt(rank): a few powers of it stay in
+        # range, and the iterate need not be made a unit vector in every step.
+        if done % POWERS == 0:
+            v = _unit(v)
     v = _unit(v)
     return v @ matrix @ _unit(fixed.mT @ v)
 
