@@ -77,8 +77,8 @@ def largest_singular_value(matrix: Tensor, start: Tensor, iterations: int) -> Te
     fixed, v = _unit(matrix.detach()), start
     for done in range(1, iterations + 1):
         v = fixed @ (fixed.mT @ v)
-        # With a Frobenius norm of 1 sigma_max is at least 1 / sqrt(rank): a few powers of it stay in
-        # range, and the iterate need not be made a unit vector in every step.
+        # With a Frobenius norm of 1 sigma_max is at least 1 / sqrt(rank): a few powers of it stay
+        # in range, and the iterate need not be made a unit vector in every step.
         if done % POWERS == 0:
             v = _unit(v)
     v = _unit(v)
