@@ -1,13 +1,15 @@
 """What tests of figures look at: the words on a figure, and whether one can read them."""
 
 import itertools
+from collections.abc import Collection
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from forgetting import plots
+from forgetting import components, plots
 
 
 def texts(figure: Figure) -> list[Text]:
@@ -61,6 +63,22 @@ def check_layout(figure: Figure) -> None:
         height = min(a.y1, b.y1) - max(a.y0, b.y0)
         clear = width <= 1 or height <= 1 or apart(one, other, figure.dpi)
         assert clear, f"{one.get_text()!r} covers {other.get_text()!r}"
+
+
+def check_picture(figure: Figure, *, tallest: float) -> None:
+    """It has the width of a printed page, is no taller than so many inches, and can be read."""
+    assert figure.get_size_inches()[0] == plots.DOUBLE
+    assert figure.get_size_inches()[1] < tallest
+    check_layout(figure)
+
+
+def check_captions(study: str, figures: Collection[str], root: Path) -> None:
+    """These are all figures of the study, and each has a caption."""
+    assert set(figures) == set(components.figures(study))
+    for component in figures:
+        text = (root / f"workflow/report/{component}.rst").read_text("utf-8")
+        assert text.startswith("**")
+        assert "snakemake.wildcards.figure" in text
 
 
 def words(figure: Figure) -> str:

@@ -8,7 +8,7 @@ from matplotlib.text import Text
 from forgetting import components, plots, statistics, tables
 from forgetting.errors import UserError
 from forgetting.figures import _classes, _ladders, anatomy
-from looking_at_figures import check_layout, one, words
+from looking_at_figures import check_captions, check_layout, check_picture, one, words
 from synthetic_anatomy import SEEDS, SETUPS, study
 
 Tables = dict[str, pd.DataFrame]
@@ -65,19 +65,12 @@ def drawn(given: Tables) -> dict[str, Picture]:
 
 
 def test_these_are_all_figures_of_the_study_and_each_has_a_caption(request):
-    assert set(FIGURES) == set(components.figures("anatomy"))
-    for component in FIGURES:
-        text = (request.config.rootpath / f"workflow/report/{component}.rst").read_text("utf-8")
-        assert text.startswith("**")
-        assert "snakemake.wildcards.figure" in text
+    check_captions("anatomy", FIGURES, request.config.rootpath)
 
 
 @pytest.mark.parametrize("component", FIGURES)
 def test_nothing_is_clipped_or_covered(drawn, component):
-    figure, _ = drawn[component]
-    assert figure.get_size_inches()[0] == plots.DOUBLE
-    assert figure.get_size_inches()[1] < 9
-    check_layout(figure)
+    check_picture(drawn[component][0], tallest=9)
 
 
 @pytest.mark.parametrize("component", FIGURES)

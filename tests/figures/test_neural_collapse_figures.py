@@ -8,7 +8,7 @@ from forgetting import components, plots, statistics, tables
 from forgetting.errors import UserError
 from forgetting.figures import _neural_collapse_reference, neural_collapse
 from forgetting.figures._neural_collapse_correlation import sliding
-from looking_at_figures import check_layout, one, words
+from looking_at_figures import check_captions, check_layout, one, words
 from synthetic_neural_collapse import CHANCE, DIVERGED, EPOCHS, GONE, LONGEST, TASKS, study
 
 Tables = dict[str, pd.DataFrame]
@@ -61,11 +61,7 @@ def has_line(ax, values) -> bool:
 
 
 def test_these_are_all_figures_of_the_study_and_each_has_a_caption(request):
-    assert set(FIGURES) == set(components.figures("neural-collapse"))
-    for component in FIGURES:
-        text = (request.config.rootpath / f"workflow/report/{component}.rst").read_text("utf-8")
-        assert text.startswith("**")
-        assert "snakemake.wildcards.figure" in text
+    check_captions("neural-collapse", FIGURES, request.config.rootpath)
 
 
 @pytest.mark.parametrize("component", FIGURES)

@@ -5,8 +5,8 @@ from matplotlib.figure import Figure
 
 from forgetting import components, plots, statistics, tables
 from forgetting.errors import UserError
-from forgetting.figures import _spectral_paper, _spectral_ranks, _spectral_rows, spectral
-from looking_at_figures import check_layout, one, words
+from forgetting.figures import _method_rows, _spectral_paper, _spectral_ranks, spectral
+from looking_at_figures import check_captions, check_layout, check_picture, one, words
 from synthetic_spectral import EPS, MEASURED, TASKS, study
 
 Tables = dict[str, pd.DataFrame]
@@ -74,19 +74,12 @@ def kept(given: Tables, strategies: list[str]) -> Tables:
 
 
 def test_these_are_all_figures_of_the_study_and_each_has_a_caption(request):
-    assert set(FIGURES) == set(components.figures("spectral"))
-    for component in FIGURES:
-        text = (request.config.rootpath / f"workflow/report/{component}.rst").read_text("utf-8")
-        assert text.startswith("**")
-        assert "snakemake.wildcards.figure" in text
+    check_captions("spectral", FIGURES, request.config.rootpath)
 
 
 @pytest.mark.parametrize("component", FIGURES)
 def test_nothing_is_clipped_or_covered(drawn, component):
-    figure, _ = drawn[component]
-    assert figure.get_size_inches()[0] == plots.DOUBLE
-    assert figure.get_size_inches()[1] < 9.5
-    check_layout(figure)
+    check_picture(drawn[component][0], tallest=9.5)
 
 
 @pytest.mark.parametrize("component", FIGURES)
@@ -437,5 +430,5 @@ def test_figures_of_tables_read_from_files_are_the_same(given, drawn, tmp_path):
 
 
 def test_tasks_are_spread_by_rank():
-    assert _spectral_rows.spread_out([1, 13, 25, 37, 49, 60], 4) == [1, 25, 37, 60]
-    assert _spectral_rows.spread_out([3, 1, 3], 4) == [1, 3]
+    assert _method_rows.spread_out([1, 13, 25, 37, 49, 60], 4) == [1, 25, 37, 60]
+    assert _method_rows.spread_out([3, 1, 3], 4) == [1, 3]

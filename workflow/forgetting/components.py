@@ -28,6 +28,7 @@ SAFE_IMPORTS = (
     "typing",
     "pydantic",
     "forgetting.settings",
+    "forgetting.evidence._settings",
     "forgetting.measures._settings",
 )
 

@@ -16,7 +16,7 @@ z without its bias of order 1 / n (Quenouille 1956), which is how the noise of n
 correlation of the curves that infinitely many seeds would have, whatever n is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +34,7 @@ from forgetting.evidence._rows import (
     one_per_seed,
     select,
 )
+from forgetting.evidence._settings import Other
 
 RUN = [*RUN_COLUMNS, "seed"]
 INSIDE = 1 - 1e-6
@@ -53,11 +54,8 @@ def curves(
     where: Where,
     *,
     x: str,
-    y: str,
+    other: Other,
     along: str,
-    other: str = "",
-    other_where: Where | None = None,
-    match: Sequence[str] = (),
     within: Mapping[str, tuple[float, float]] | None = None,
 ) -> Curves:
     """The points of every seed that has rows, in the order of ``along``; NaN where one is missing.
@@ -67,11 +65,9 @@ def curves(
         name: The table of the first quantity.
         where: Rows wanted there; those that name runs are wanted of the other table as well.
         x: Its column.
-        y: Column of the second quantity.
+        other: The second quantity; where it has a table of its own, one row there for each run and
+            ``match``.
         along: Column of the first table that tells the points of a seed apart.
-        other: Table of the second quantity, where it is another.
-        other_where: Rows wanted there: one for each run and ``match``.
-        match: Columns that partners have in common beside the run.
         within: Column of the first table -> lowest and highest number wanted.
 
     Raises:
@@ -85,15 +81,17 @@ def curves(
         if rows.empty:
             raise NoRows(f"{name}.csv has no rows with {column} from {low:g} to {high:g}")
     one_per_seed(rows, x, over=[along])  # refuses more than one row each
-    if other:
+    y = other.column
+    if other.table:
         about = {column: where[column] for column in RUN_COLUMNS if column in where}
-        partners = select(tables, other, {**about, **(other_where or {})})
-        keys = [*RUN, *match]
+        partners = select(tables, other.table, {**about, **other.where})
+        keys = [*RUN, *other.match]
         known(rows, name, *keys)
-        known(partners, other, y, *keys)
+        known(partners, other.table, y, *keys)
         if partners.duplicated(keys).any():
             raise UserError(
-                f"claims: {other} has several rows for one {', '.join(keys)}; choose one by 'where'"
+                f"claims: {other.table} has several rows for one {', '.join(keys)}; "
+                "choose one by 'where'"
             )
         second = rows[keys].merge(partners[[*keys, y]], on=keys, how="left")[y]
         second = second.set_axis(rows.index)

@@ -11,6 +11,7 @@ import pandas as pd
 from forgetting.evidence._curves import curves, of_each
 from forgetting.evidence._moments import selections
 from forgetting.evidence._rows import Tables
+from forgetting.evidence._settings import Other
 from forgetting.settings import Settings as Base
 
 
@@ -23,19 +24,6 @@ class Side(Base):
     """Column -> wanted value or values, over what both have in common."""
     within: dict[str, tuple[float, float]] = {}
     """Column -> lowest and highest number wanted, such as ``{epoch: [0, 100]}``."""
-
-
-class Other(Base):
-    """The quantity that both are correlated with."""
-
-    table: str = ""
-    """Name of its table, without ``.csv``; the predictors' when left out."""
-    column: str = "value"
-    """The column that holds it."""
-    where: dict[str, str | int | float | bool | list[str | int | float]] = {}
-    """Column of its table -> wanted value or values; not read where the table is theirs."""
-    match: tuple[str, ...] = ()
-    """Columns that, beside the run, rows of the two tables have in common, such as ``task``."""
 
 
 class Settings(Base):
@@ -75,17 +63,13 @@ def _sides(settings: Settings) -> tuple[Side, Side]:
 
 
 def _correlations(tables: Tables, settings: Settings, side: Side) -> pd.Series:
-    other = settings.other
     found = curves(
         tables,
         settings.table,
         {**settings.where, **side.where},
         x=side.column,
-        y=other.column,
         along=settings.along,
-        other=other.table,
-        other_where=other.where,
-        match=other.match,
+        other=settings.other,
         within=side.within,
     )
     return of_each(found, "none")

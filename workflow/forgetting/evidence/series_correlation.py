@@ -12,23 +12,11 @@ import pandas as pd
 from forgetting.evidence._curves import curves, of_each, of_means
 from forgetting.evidence._moments import selections
 from forgetting.evidence._rows import Tables
+from forgetting.evidence._settings import Other
 from forgetting.settings import Settings as Base
 
 IS_CORRELATION = True
 """The interval over seeds is taken on Fisher's z scale."""
-
-
-class Other(Base):
-    """The second quantity."""
-
-    table: str = ""
-    """Name of its table, without ``.csv``; the first's when left out."""
-    column: str = "value"
-    """The column that holds it."""
-    where: dict[str, str | int | float | bool | list[str | int | float]] = {}
-    """Column of its table -> wanted value or values; not read where the table is the first's."""
-    match: tuple[str, ...] = ()
-    """Columns that, beside the run, rows of the two tables have in common, such as ``task``."""
 
 
 class Settings(Base):
@@ -57,17 +45,13 @@ def per_seed(tables: Tables, settings: Settings) -> pd.Series:
 
     NaN for a seed that lacks a point others have.
     """
-    other = settings.other
     found = curves(
         tables,
         settings.table,
         settings.where,
         x=settings.column,
-        y=other.column,
         along=settings.along,
-        other=other.table,
-        other_where=other.where,
-        match=other.match,
+        other=settings.other,
         within=settings.within,
     )
     of = of_each if settings.seeds == "each" else of_means

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from forgetting import plots, statistics, tables
-from forgetting.figures import _classes, _frame, _handoff_rows, _panels, _spectral_rows
+from forgetting.figures import _classes, _frame, _handoff_rows, _method_rows, _panels
 from forgetting.figures._lines import HUES
 from forgetting.figures._panels import Drawn, Tables
 
@@ -22,14 +22,14 @@ WHOLE = _classes.WHOLE.label
 def forgetting_by_class(given: Tables, settings: "ForgettingByClass") -> Drawn:
     """A line per class of task A while B is learned, and every seed after it."""
     name, wanted = settings.benchmark, [settings.strategy]
-    runs = _spectral_rows.of_benchmark(given, "runs", name, wanted)
+    runs = _method_rows.of_benchmark(given, "runs", name, wanted)
     metric = _panels.metric_of(given, name, "scenario")
-    rows = _spectral_rows.of_benchmark(given, "learning_curve", name, wanted)
+    rows = _method_rows.of_benchmark(given, "learning_curve", name, wanted)
     rows = rows[(rows["of_task"] == 1) & (rows["statistic"] == metric)].dropna(subset=["value"])
     rows = _panels.some(rows, f"learning_curve.csv has no {metric} of task 1 on {name}")
-    drawn = _panels.some(_classes.since_task_1(rows), _spectral_rows.NONE_LEFT)
+    drawn = _panels.some(_classes.since_task_1(rows), _method_rows.NONE_LEFT)
     last = at_the_end(rows)
-    ends = _panels.some(_panels.over_seeds(last, ["output"], "value"), _spectral_rows.NONE_LEFT)
+    ends = _panels.some(_panels.over_seeds(last, ["output"], "value"), _method_rows.NONE_LEFT)
     names = sorted(set(ends["output"]) - {WHOLE})
     # A hue for every fifth class, so that with the markers ten can be told apart.
     kinds = {str(place): names[place :: len(HUES)] for place in range(len(HUES))}
@@ -67,13 +67,13 @@ def forgetting_by_class(given: Tables, settings: "ForgettingByClass") -> Drawn:
     right.set_title("after B, every seed", loc="left")
     _panels.finish(
         figure,
-        _spectral_rows.about(runs, rows),
+        _method_rows.about(runs, rows),
         "Accuracy on each class of A while B is learned",
         benchmark=name,
         what=f"{plots.look(settings.strategy).label}  ·  {plots.METRICS[metric]}",
         notes=[
             *_panels.footnotes(
-                _spectral_rows.about(runs, rows), mean="Lines and diamonds: mean", interval="bars"
+                _method_rows.about(runs, rows), mean="Lines and diamonds: mean", interval="bars"
             ),
             "Dots: single seeds. Dashed: all classes of A.",
             spread_in_words(last),

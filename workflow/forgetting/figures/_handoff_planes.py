@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from forgetting import plots, tables
-from forgetting.figures import _frame, _handoff_rows, _ladders, _panels, _spectral_rows
+from forgetting.figures import _frame, _handoff_rows, _ladders, _method_rows, _panels
 from forgetting.figures._panels import Drawn, Tables
 
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ def plane_at_random(given: Tables, settings: "PlaneAtRandom") -> Drawn:
 def _chosen(given: Tables, settings: "Plane", kind: str) -> _Plane:
     """The rows of the plane that is asked for; Nothing where there is none."""
     name, wanted = settings.benchmark, [settings.strategy]
-    runs = _spectral_rows.of_benchmark(given, "runs", name, wanted)
-    rows = _spectral_rows.of_benchmark(given, "landscape", name, wanted)
+    runs = _method_rows.of_benchmark(given, "runs", name, wanted)
+    rows = _method_rows.of_benchmark(given, "landscape", name, wanted)
     both = [rows[axis].fillna("").str.startswith(kind) for axis in ("direction_x", "direction_y")]
     rows = rows[both[0] & both[1] & rows["statistic"].isin(STATISTICS)].dropna(subset=["value"])
     if kind == "checkpoint":

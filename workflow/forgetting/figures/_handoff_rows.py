@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from forgetting import plots
-from forgetting.figures import _panels, _spectral_rows
+from forgetting.figures import _method_rows, _panels
 from forgetting.figures._panels import Tables
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def of_configurations(given: Tables, table: str, wanted: Sequence[tuple[str, str
     for benchmark, strategy in wanted:
         mine = (rows["benchmark"] == benchmark) & (rows["strategy"] == strategy)
         if mine.any():
-            parts.append(_spectral_rows.of_benchmark(given, table, benchmark, [strategy]))
+            parts.append(_method_rows.of_benchmark(given, table, benchmark, [strategy]))
     names = ", ".join(f"{strategy} on {benchmark}" for benchmark, strategy in wanted)
     return _panels.some(pd.concat(parts) if parts else rows[:0], f"{table}.csv has no {names}")
 

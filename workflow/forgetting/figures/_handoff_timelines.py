@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from forgetting import plots, tables
-from forgetting.figures import _frame, _handoff_rows, _lines, _panels, _spectral_rows
+from forgetting.figures import _frame, _handoff_rows, _lines, _method_rows, _panels
 from forgetting.figures._lines import DOTTED, Line
 from forgetting.figures._panels import Drawn, Tables
 
@@ -25,19 +25,19 @@ SEED_NOTE = "Thin lines: single seeds."
 def accuracy_timeline(given: Tables, settings: "AccuracyTimeline") -> Drawn:
     """A column per strategy: above, accuracy of training batches; below, of both tests."""
     name = settings.benchmark
-    runs = _spectral_rows.of_benchmark(given, "runs", name, settings.strategies)
+    runs = _method_rows.of_benchmark(given, "runs", name, settings.strategies)
     metric = _panels.metric_of(given, name, "scenario")
     training = in_training(given, settings, "accuracy").assign(kind="training")
-    curves = _spectral_rows.of_benchmark(given, "learning_curve", name, settings.strategies)
+    curves = _method_rows.of_benchmark(given, "learning_curve", name, settings.strategies)
     curves = curves[(curves["statistic"] == metric) & (curves["output"].fillna("") == "")]
     # The end of a task may have been kept as its last epoch too.
     tested = curves.drop_duplicates([*tables.ID, "of_task", "epochs_done"]).assign(kind="test")
     rows = pd.concat([training, tested], ignore_index=True)
     keys = ["kind", "strategy", "of_task", "epochs_done"]
-    drawn = _spectral_rows.over_seeds(rows, keys)
+    drawn = _method_rows.over_seeds(rows, keys)
     strategies = [each for each in settings.strategies if each in set(drawn["strategy"])]
-    missing = _spectral_rows.not_run(settings.strategies, set(runs["strategy"]))
-    runs = _spectral_rows.about(runs, rows)
+    missing = _method_rows.not_run(settings.strategies, set(runs["strategy"]))
+    runs = _method_rows.about(runs, rows)
     figure, axes = _frame.panels(2, len(strategies), height=1.6, sharex=True, sharey="row")
     names = _handoff_rows.task_names(runs)
     styles = {task: Line(label, _handoff_rows.COLOURS[task], "") for task, label in names.items()}
@@ -85,13 +85,13 @@ def accuracy_timeline(given: Tables, settings: "AccuracyTimeline") -> Drawn:
 def loss_timeline(given: Tables, settings: "LossTimeline") -> Drawn:
     """A panel per strategy: training loss over both tasks, on a logarithmic axis."""
     name = settings.benchmark
-    runs = _spectral_rows.of_benchmark(given, "runs", name, settings.strategies)
+    runs = _method_rows.of_benchmark(given, "runs", name, settings.strategies)
     rows = in_training(given, settings, "loss")
     keys = ["strategy", "of_task", "epochs_done"]
-    drawn = _spectral_rows.over_seeds(rows, keys)
+    drawn = _method_rows.over_seeds(rows, keys)
     strategies = [each for each in settings.strategies if each in set(drawn["strategy"])]
-    missing = _spectral_rows.not_run(settings.strategies, set(runs["strategy"]))
-    runs = _spectral_rows.about(runs, rows)
+    missing = _method_rows.not_run(settings.strategies, set(runs["strategy"]))
+    runs = _method_rows.about(runs, rows)
     figure, axes = _frame.panels(1, len(strategies), height=2.3, sharex=True, sharey=True)
     names = _handoff_rows.task_names(runs)
     styles = {task: Line(label, _handoff_rows.COLOURS[task], "") for task, label in names.items()}
@@ -132,7 +132,7 @@ def in_training(given: Tables, settings: "Timeline", statistic: str) -> pd.DataF
     ``of_task`` is the task that is trained.
     """
     name = settings.benchmark
-    rows = _spectral_rows.of_benchmark(given, "history", name, settings.strategies)
+    rows = _method_rows.of_benchmark(given, "history", name, settings.strategies)
     rows = _panels.some(
         rows[rows["statistic"] == statistic], f"history.csv has no {statistic} on {name}"
     )
@@ -165,7 +165,7 @@ def _with_seeds(
 
 
 def _heading(runs: pd.DataFrame, strategy: str) -> str:
-    return _spectral_rows.label(runs, strategy).replace("\n", ", ")
+    return _method_rows.label(runs, strategy).replace("\n", ", ")
 
 
 def _epoch_axis(ax: Axes) -> None:

@@ -11,10 +11,10 @@ from forgetting import plots
 from forgetting.figures import (
     _frame,
     _lines,
+    _method_rows,
     _neural_collapse_reference,
     _neural_collapse_rows,
     _panels,
-    _spectral_rows,
     _spectral_tasks,
 )
 from forgetting.figures._lines import Line
@@ -47,7 +47,7 @@ def accuracy_by_warm_up_epochs(given: Tables, settings: "AccuracyByWarmUpEpochs"
         _panels.over_seeds(of, ["arm", "epoch"], column).assign(shown=column)
         for column, of in shown.items()
     ]
-    drawn = _panels.some(pd.concat(parts, ignore_index=True), _spectral_rows.NONE_LEFT)
+    drawn = _panels.some(pd.concat(parts, ignore_index=True), _method_rows.NONE_LEFT)
     drawn = drawn.assign(source="ours", kind="mean")
     failed = pd.concat([_failed(of, column) for column, of in shown.items()], ignore_index=True)
     scratch = _from_scratch(given, name, settings.scratch)

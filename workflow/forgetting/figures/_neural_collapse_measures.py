@@ -11,11 +11,11 @@ from forgetting import statistics
 from forgetting.figures import (
     _frame,
     _lines,
+    _method_rows,
     _neural_collapse_reference,
     _neural_collapse_rows,
     _panels,
     _scatter,
-    _spectral_rows,
     _spectral_tasks,
 )
 from forgetting.figures._lines import Line
@@ -46,7 +46,7 @@ def collapse_over_warm_up(given: Tables, settings: "CollapseOverWarmUp") -> Draw
     runs = _neural_collapse_rows.runs_of(given, name, rows)
     styles = _neural_collapse_rows.looks([settings.arm])
     parts = [
-        _spectral_rows.over_seeds(rows, ["arm", "epoch"], column).assign(shown=column)
+        _method_rows.over_seeds(rows, ["arm", "epoch"], column).assign(shown=column)
         for column in (*MEASURES, "accuracy")
     ]
     drawn = pd.concat(parts, ignore_index=True).assign(source="ours")

@@ -15,7 +15,7 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from forgetting import tables
-from forgetting.figures import _lines, _panels, _spectral_rows
+from forgetting.figures import _lines, _method_rows, _panels
 from forgetting.figures._lines import Line
 from forgetting.figures._panels import Tables
 
@@ -36,7 +36,7 @@ MANY = 30  # points on a line, beyond which they have no markers
 
 def nc1(given: Tables, benchmark: str) -> pd.DataFrame:
     """NC1 of every moment kept, batch normalisation in eval mode: the run, task, epoch, value."""
-    rows = _spectral_rows.of_benchmark(given, "neural_collapse", benchmark)
+    rows = _method_rows.of_benchmark(given, "neural_collapse", benchmark)
     rows = rows[(rows["statistic"] == "nc1") & (rows["mode"] == "eval")]
     rows = _panels.some(rows, f"neural_collapse.csv has no nc1 on {benchmark}")
     return rows[[*tables.ID, "task", "epoch", "value"]]
@@ -73,7 +73,7 @@ def continued(
         mode: Mode of batch normalisation under which neural collapse was taken; None where that
             does not matter. Runs that had diverged before, so that it was not taken, are there.
     """
-    rows = _spectral_rows.of_benchmark(given, "continued", benchmark)
+    rows = _method_rows.of_benchmark(given, "continued", benchmark)
     if arms:
         there = rows["arm"].isin(arms)
         rows = _panels.some(rows[there], f"continued.csv has no {' or '.join(arms)} on {benchmark}")
@@ -123,7 +123,7 @@ def _strength(arm: str) -> float:
 
 def runs_of(given: Tables, benchmark: str, rows: pd.DataFrame, *more: str) -> pd.DataFrame:
     """The runs that rows of table ``continued`` are of, and those of ``more`` strategies."""
-    runs = _spectral_rows.of_benchmark(given, "runs", benchmark)
+    runs = _method_rows.of_benchmark(given, "runs", benchmark)
     mine = runs["strategy"].isin(rows["strategy"]) & runs["seed"].isin(rows["seed"])
     wanted = mine | runs["strategy"].isin(more)
     return _panels.some(

@@ -12,11 +12,11 @@ from forgetting.figures import (
     _frame,
     _ladders,
     _lines,
+    _method_rows,
     _neural_collapse_reference,
     _neural_collapse_rows,
     _panels,
     _scatter,
-    _spectral_rows,
     _spectral_tasks,
 )
 from forgetting.figures._lines import Line
@@ -41,13 +41,13 @@ BY_EPOCHS = {
 def nc1_over_tasks(given: Tables, settings: "Nc1OverTasks") -> Drawn:
     """Two panels over one axis of tasks: online accuracy, and NC1 at the end of each task."""
     name, strategy = settings.benchmark, settings.strategy
-    runs = _spectral_rows.of_benchmark(given, "runs", name, [strategy])
+    runs = _method_rows.of_benchmark(given, "runs", name, [strategy])
     rows = {
-        "accuracy": _spectral_rows.of_benchmark(given, "online", name, [strategy]),
+        "accuracy": _method_rows.of_benchmark(given, "online", name, [strategy]),
         "nc1": _neural_collapse_rows.nc1_after_tasks(given, runs, name),
     }
     keys = ["strategy", "task"]
-    parts = {shown: _spectral_rows.over_seeds(of, keys) for shown, of in rows.items()}
+    parts = {shown: _method_rows.over_seeds(of, keys) for shown, of in rows.items()}
     found = _correlations(rows, parts)
     last = int(runs["tasks"].max())
     reference = _neural_collapse_reference.values(
@@ -116,7 +116,7 @@ def _number(r: Any) -> str:
 def nc1_by_first_task_epochs(given: Tables, settings: "Nc1ByFirstTaskEpochs") -> Drawn:
     """Panels of NC1, of plasticity loss and of accuracy on later tasks, by epochs of task 1."""
     name = settings.benchmark
-    runs = _spectral_rows.of_benchmark(given, "runs", name)
+    runs = _method_rows.of_benchmark(given, "runs", name)
     ladder = _ladders.rungs(runs["strategy"], settings.ladder)
     runs = runs[runs["strategy"].isin(ladder)]
     _panels.some(runs, f"runs.csv has no {settings.ladder}~1 on {name}")
@@ -124,7 +124,7 @@ def nc1_by_first_task_epochs(given: Tables, settings: "Nc1ByFirstTaskEpochs") ->
     parts = _by_epochs(given, runs, settings.tasks, epochs)
     drawn = pd.concat(
         [
-            _spectral_rows.over_seeds(of, ["strategy", "epochs", "task"]).assign(shown=shown)
+            _method_rows.over_seeds(of, ["strategy", "epochs", "task"]).assign(shown=shown)
             for shown, of in parts.items()
         ]
     ).assign(source="ours")
@@ -178,10 +178,10 @@ def _by_epochs(
 ) -> dict[str, pd.DataFrame]:
     """Values by run and task: NC1 after task 1; plasticity loss and accuracy on later tasks."""
     benchmark = str(runs["benchmark"].iloc[0])
-    online = _spectral_rows.of_benchmark(given, "online", benchmark, list(epochs))
+    online = _method_rows.of_benchmark(given, "online", benchmark, list(epochs))
     online = online[[*tables.ID, "task", "value"]]
     later = online[online["task"] > 1]
-    wanted = tasks or _spectral_rows.spread_out(later["task"], 3)
+    wanted = tasks or _method_rows.spread_out(later["task"], 3)
     which = f"task {', '.join(map(str, wanted))}" if wanted else "task after the first"
     accuracy = later[later["task"].isin(wanted)]
     _panels.some(accuracy, f"online.csv has no {which} of these runs on {benchmark}")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator
 
 from forgetting import plots
-from forgetting.figures import _frame, _lines, _panels, _spectral_rows
+from forgetting.figures import _frame, _lines, _method_rows, _panels
 from forgetting.figures._lines import HUES, MARKERS, Line
 from forgetting.figures._panels import Drawn, Tables
 
@@ -35,8 +35,8 @@ def loss_landscape(given: Tables, settings: "LossLandscape") -> Drawn:
     With one direction only, lines.
     """
     name = settings.benchmark
-    runs = _spectral_rows.of_benchmark(given, "runs", name, settings.strategies)
-    rows = _spectral_rows.of_benchmark(given, "landscape", name, settings.strategies)
+    runs = _method_rows.of_benchmark(given, "runs", name, settings.strategies)
+    rows = _method_rows.of_benchmark(given, "landscape", name, settings.strategies)
     rows = rows[(rows["statistic"] == "loss") & (rows["moment"] == "init")]
     rows = rows[rows["of_task"] == rows["task"]].dropna(subset=["value"])
     rows = _panels.some(rows, f"landscape.csv has no loss at the start of a task on {name}")
@@ -63,8 +63,8 @@ def loss_landscape(given: Tables, settings: "LossLandscape") -> Drawn:
         notes=[
             f"{'Planes are' if directions[1] else 'Lines are'} of one seed: directions belong to "
             "a network and cannot be averaged. 0 is the network itself.",
-            *_spectral_rows.not_run(settings.strategies, set(runs["strategy"])),
-            *_spectral_rows.naming(without, "Not measured with this seed"),
+            *_method_rows.not_run(settings.strategies, set(runs["strategy"])),
+            *_method_rows.naming(without, "Not measured with this seed"),
         ],
         key=[] if directions[1] else strategies,
     )
@@ -126,12 +126,12 @@ def _slices(drawn: pd.DataFrame, strategies: list[str], direction: str) -> Figur
 def curvature_factors(given: Tables, settings: "CurvatureFactors") -> Drawn:
     """Panels of errors and of effective ranks over tasks, a line per layer."""
     name, chosen = settings.benchmark, [settings.strategy]
-    runs = _spectral_rows.of_benchmark(given, "runs", name, chosen)
-    rows = _spectral_rows.of_benchmark(given, "kfac", name, chosen)
+    runs = _method_rows.of_benchmark(given, "runs", name, chosen)
+    rows = _method_rows.of_benchmark(given, "kfac", name, chosen)
     rows = rows[(rows["moment"] == "init") & (rows["split"] == settings.split)]
     rows = rows[rows["statistic"].isin(FACTORS)]
-    drawn = _spectral_rows.over_seeds(rows, ["statistic", "layer", "task"])
-    runs = _spectral_rows.about(runs, rows)
+    drawn = _method_rows.over_seeds(rows, ["statistic", "layer", "task"])
+    runs = _method_rows.about(runs, rows)
     shown = [statistic for statistic in FACTORS if (drawn["statistic"] == statistic).any()]
     styles = layer_looks(list(drawn["layer"].unique()))
     figure, axes = _frame.panels(-(-len(shown) // 2), min(2, len(shown)), height=1.8)
@@ -167,14 +167,14 @@ def curvature_factors(given: Tables, settings: "CurvatureFactors") -> Drawn:
 
 def layer_looks(layers: list[str]) -> dict[str, Line]:
     """A look per layer: hidden layers by name, then the head, then the whole network dashed."""
-    order = sorted(layers, key=lambda name: (name == _spectral_rows.ALL, name[:4] == "head", name))
+    order = sorted(layers, key=lambda name: (name == _method_rows.ALL, name[:4] == "head", name))
     looks = {
         layer: Line(layer, HUES[place % len(HUES)], MARKERS[place % len(MARKERS)])
         for place, layer in enumerate(order)
     }
-    if _spectral_rows.ALL in looks:
+    if _method_rows.ALL in looks:
         whole = Line("whole network", "black", "", _lines.DASHED, 1.2)
-        looks[_spectral_rows.ALL] = whole
+        looks[_method_rows.ALL] = whole
     return looks
 
 

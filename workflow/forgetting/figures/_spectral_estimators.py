@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from forgetting import plots, tables
-from forgetting.figures import _frame, _ladders, _lines, _panels, _spectral_ranks, _spectral_rows
+from forgetting.figures import _frame, _ladders, _lines, _method_rows, _panels, _spectral_ranks
 from forgetting.figures._lines import Line
 from forgetting.figures._panels import Drawn, Tables
 
@@ -22,16 +22,16 @@ LINEAR = 0.1  # relative error up to which the axis is linear
 def estimator_error(given: Tables, settings: "EstimatorError") -> Drawn:
     """A line per number of Lanczos steps, and one of the published estimator: error by epsilon."""
     name, chosen = settings.benchmark, [settings.strategy]
-    runs = _spectral_rows.of_benchmark(given, "runs", name, chosen)
-    rows = _spectral_rows.of_benchmark(given, "hessian", name, chosen)
+    runs = _method_rows.of_benchmark(given, "runs", name, chosen)
+    rows = _method_rows.of_benchmark(given, "hessian", name, chosen)
     rows = rows[(rows["moment"] == "init") & (rows["split"] == settings.split)]
     errors = relative_errors(rows)
     errors = _panels.some(errors, f"hessian.csv has no exact epsilon-rank on {name}")
-    runs = _spectral_rows.about(runs, errors)
+    runs = _method_rows.about(runs, errors)
     by_seed = errors.groupby(["estimator", "steps", "eps", "seed"], as_index=False).agg(
         {"error": "mean"}
     )
-    drawn = _spectral_rows.over_seeds(by_seed, ["estimator", "steps", "eps"], "error")
+    drawn = _method_rows.over_seeds(by_seed, ["estimator", "steps", "eps"], "error")
     steps = sorted(drawn.loc[drawn["estimator"] == "quadrature", "steps"].unique())
     shades = _ladders.colours(len(steps)) if steps else []
     styles = {
@@ -103,9 +103,9 @@ def _signed(value: float) -> str:
 def dead_units_against_bound(given: Tables, settings: "DeadUnitsAgainstBound") -> Drawn:
     """A point per run and task: epsilon-rank at the smallest epsilon against the bound."""
     name, split = settings.benchmark, settings.split
-    runs = _spectral_rows.of_benchmark(given, "runs", name)
-    dead = _spectral_rows.of_benchmark(given, "dead_units", name)
-    ranks = _spectral_rows.of_benchmark(given, "hessian", name)
+    runs = _method_rows.of_benchmark(given, "runs", name)
+    dead = _method_rows.of_benchmark(given, "dead_units", name)
+    ranks = _method_rows.of_benchmark(given, "hessian", name)
     points, eps = against_bound(dead, ranks, split)
     figure, axes = _frame.panels(1, 1, height=2.9)
     ax = axes[0, 0]
@@ -119,9 +119,9 @@ def dead_units_against_bound(given: Tables, settings: "DeadUnitsAgainstBound") -
     ax.set_xlabel("bound on the rank from dead units (share of parameters)")
     ax.set_ylabel(f"epsilon-rank, epsilon = {eps:g}\n(share of parameters)")
     strategies = plots.in_order(points["strategy"])
-    without = _spectral_rows.unmeasured(runs, points)
+    without = _method_rows.unmeasured(runs, points)
     above = int(points["above"].sum())
-    mine = _spectral_rows.about(runs, points)
+    mine = _method_rows.about(runs, points)
     _panels.finish(
         figure,
         mine,
@@ -131,7 +131,7 @@ def dead_units_against_bound(given: Tables, settings: "DeadUnitsAgainstBound") -
         notes=[
             f"A point is one seed of a strategy at one task; {_panels.seed_count(mine)}. "
             f"{above} of {len(points)} lie above the line.",
-            *_spectral_rows.naming(without, "No bound or no spectrum"),
+            *_method_rows.naming(without, "No bound or no spectrum"),
             *_panels.footnotes(mine)[1:],
         ],
         key=[
@@ -152,9 +152,9 @@ def against_bound(
         and the smallest epsilon measured. Of several numbers of Lanczos steps the largest counts.
     """
     keys = [*tables.ID, "task"]
-    dead = _spectral_rows.at_start(dead, "dead_units", "rank_bound", split)
+    dead = _method_rows.at_start(dead, "dead_units", "rank_bound", split)
     dead = dead.assign(bound=dead["value"] / dead["parameters"])
-    ranks = _spectral_rows.at_start(ranks, "hessian", "epsilon_rank", split)
+    ranks = _method_rows.at_start(ranks, "hessian", "epsilon_rank", split)
     eps = float(ranks["eps"].min())
     ranks = ranks[ranks["eps"] == eps]
     ranks = ranks[ranks["steps"] == ranks.groupby(tables.ID)["steps"].transform("max")]

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from forgetting import plots, tables
-from forgetting.figures import _frame, _panels, _spectral_rows
+from forgetting.figures import _frame, _method_rows, _panels
 from forgetting.figures._panels import Drawn, Tables
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ SHOWN = ("performance", "feature_rank", "dead_units")
 def regularisation_ablation(given: Tables, settings: "RegularisationAblation") -> Drawn:
     """A panel each for performance, rank of features and dead units; a row per strategy."""
     name, split = settings.benchmark, settings.split
-    runs = _spectral_rows.of_benchmark(given, "runs", name, settings.strategies)
+    runs = _method_rows.of_benchmark(given, "runs", name, settings.strategies)
     tasks = int(runs["tasks"].max())
-    count = _spectral_rows.ends(tasks)
+    count = _method_rows.ends(tasks)
     found = [
         final_performance(given, settings.strategies, name, tasks, count),
         last_measured(given, settings.strategies, name, "feature_rank", "effective_rank", split),
@@ -32,10 +32,10 @@ def regularisation_ablation(given: Tables, settings: "RegularisationAblation") -
     ]
     there = [rows for rows in found if len(rows)] or found[:1]
     rows = pd.concat(there, ignore_index=True)
-    drawn = _spectral_rows.over_seeds(rows, ["shown", "strategy", "task"])
+    drawn = _method_rows.over_seeds(rows, ["shown", "strategy", "task"])
     strategies = [s for s in settings.strategies if (runs["strategy"] == s).any()]
     figure, axes = _frame.panels(1, len(SHOWN), height=0.75 + 0.27 * len(strategies), sharey=True)
-    metric = _spectral_rows.metric_label(given, name)
+    metric = _method_rows.metric_label(given, name)
     last = f"last {count} tasks" if count > 1 else "last task"
     seeds = rows.groupby("shown")["seed"].nunique()
     fewer = [f"{str(shown).replace('_', ' ')} {n}" for shown, n in seeds.items() if n < seeds.max()]
@@ -54,9 +54,7 @@ def regularisation_ablation(given: Tables, settings: "RegularisationAblation") -
             where: dict[str, Any] = {"ha": "center", "va": "center", "transform": ax.transAxes}
             ax.text(0.5, 0.5, "not measured", color=plots.GREY, **where)
             ax.set_xticks([])
-    axes[0, 0].set_yticks(
-        range(len(strategies)), [_spectral_rows.label(runs, s) for s in strategies]
-    )
+    axes[0, 0].set_yticks(range(len(strategies)), [_method_rows.label(runs, s) for s in strategies])
     _panels.finish(
         figure,
         runs,
@@ -66,7 +64,7 @@ def regularisation_ablation(given: Tables, settings: "RegularisationAblation") -
         notes=[
             *_panels.footnotes(runs, mean="Dots: mean", interval="bars"),
             *([f"Fewer seeds: {', '.join(fewer)}."] if fewer else []),
-            *_spectral_rows.not_run(settings.strategies, strategies),
+            *_method_rows.not_run(settings.strategies, strategies),
             "Scales need not begin at zero.",
         ],
     )
@@ -77,7 +75,7 @@ def final_performance(
     given: Tables, strategies: Sequence[str], benchmark: str, tasks: int, count: int
 ) -> pd.DataFrame:
     """Mean performance of each seed on the last ``count`` tasks; none for one that lacks a task."""
-    rows = _spectral_rows.of_benchmark(given, "performance", benchmark, strategies)
+    rows = _method_rows.of_benchmark(given, "performance", benchmark, strategies)
     rows = rows[rows["task"] > tasks - count].dropna(subset=["value"])
     grouped = rows.groupby(tables.ID, as_index=False)["value"].agg(["mean", "size"])
     whole = grouped[grouped["size"] == count].rename(columns={"mean": "value"})
@@ -95,8 +93,8 @@ def last_measured(
     """A statistic at the start of the last task at which the benchmark was measured."""
     columns = [*tables.ID, "task", "value"]
     try:
-        rows = _spectral_rows.of_benchmark(given, table, benchmark, strategies)
-        rows = _spectral_rows.at_start(rows, table, statistic, split)
+        rows = _method_rows.of_benchmark(given, table, benchmark, strategies)
+        rows = _method_rows.at_start(rows, table, statistic, split)
     except _panels.Nothing:
         return pd.DataFrame(columns=[*columns, "shown"])
     return rows.loc[rows["task"] == rows["task"].max(), columns].assign(shown=table)

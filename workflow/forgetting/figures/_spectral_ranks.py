@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import ArrayLike
 
 from forgetting import plots, statistics, tables
-from forgetting.figures import _frame, _lines, _panels, _spectral_rows
+from forgetting.figures import _frame, _lines, _method_rows, _panels
 from forgetting.figures._lines import Line
 from forgetting.figures._panels import Drawn, Tables
 
@@ -30,7 +30,7 @@ def epsilon_rank_against_performance(
 ) -> Drawn:
     """A panel per estimator, a point per run and task, the line of least squares, R squared."""
     name = settings.benchmark
-    runs = _spectral_rows.of_benchmark(given, "runs", name)
+    runs = _method_rows.of_benchmark(given, "runs", name)
     rows = _pairs(given, name, settings.first_task)
     eps, why = settings.eps, "as asked for"
     if eps is None:
@@ -60,10 +60,10 @@ def epsilon_rank_against_performance(
         title = f"{ESTIMATORS[estimator].label}\n{in_words(fit)}"
         ax.set_title(title, loc="left", linespacing=1.3)
         ax.set_xlabel(f"share of eigenvalues beyond ±{eps:g}")
-    axes[0, 0].set_ylabel(_spectral_rows.metric_label(given, name))
+    axes[0, 0].set_ylabel(_method_rows.metric_label(given, name))
     strategies = plots.in_order(points["strategy"])
-    unmeasured = _spectral_rows.naming(_spectral_rows.unmeasured(runs, points), "Not measured")
-    runs = _spectral_rows.about(runs, points)
+    unmeasured = _method_rows.naming(_method_rows.unmeasured(runs, points), "Not measured")
+    runs = _method_rows.about(runs, points)
     _panels.finish(
         figure,
         runs,
@@ -88,7 +88,7 @@ def epsilon_rank_against_performance(
 def r_squared_by_epsilon(given: Tables, settings: "RSquaredByEpsilon") -> Drawn:
     """A line per estimator: R squared within a seed by epsilon; the largest is ringed."""
     name = settings.benchmark
-    runs = _spectral_rows.of_benchmark(given, "runs", name)
+    runs = _method_rows.of_benchmark(given, "runs", name)
     rows = _pairs(given, name, settings.first_task)
     fits = per_seed(rows)
     # As in the study's claims: a seed that lacks points is not compared with those that have all.
@@ -109,7 +109,7 @@ def r_squared_by_epsilon(given: Tables, settings: "RSquaredByEpsilon") -> Drawn:
     ax.set_ylim(-0.02, 1.02)
     ax.set_xlabel("epsilon")
     ax.set_ylabel("R squared of performance\non epsilon-rank")
-    mine = _spectral_rows.about(runs, rows)
+    mine = _method_rows.about(runs, rows)
     _panels.finish(
         figure,
         mine,
@@ -128,9 +128,9 @@ def r_squared_by_epsilon(given: Tables, settings: "RSquaredByEpsilon") -> Drawn:
 
 def _pairs(given: Tables, benchmark: str, first_task: int) -> pd.DataFrame:
     """Epsilon-ranks with the performance on the same task, from ``first_task`` on."""
-    rows = _spectral_rows.of_benchmark(given, "rank_and_performance", benchmark)
+    rows = _method_rows.of_benchmark(given, "rank_and_performance", benchmark)
     rows = rows[rows["task"] >= first_task].dropna(subset=["epsilon_rank", "performance"])
-    return _panels.some(rows, f"{_spectral_rows.NONE_LEFT}, from task {first_task} on")
+    return _panels.some(rows, f"{_method_rows.NONE_LEFT}, from task {first_task} on")
 
 
 def least_squares(x: ArrayLike, y: ArrayLike) -> dict[str, float]:

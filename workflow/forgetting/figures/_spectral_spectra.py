@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from forgetting import plots, tables
-from forgetting.figures import _frame, _ladders, _panels, _spectral_rows
+from forgetting.figures import _frame, _ladders, _method_rows, _panels
 from forgetting.figures._lines import Line
 from forgetting.figures._panels import Drawn, Tables
 
@@ -31,17 +31,17 @@ ROOM = 7.2  # inches that all rows of panels may take
 def spectra(given: Tables, settings: "Spectra") -> Drawn:
     """A row per strategy, a column per task: where the Hessian's eigenvalues are."""
     name = settings.benchmark
-    runs = _spectral_rows.of_benchmark(given, "runs", name, settings.strategies or None)
-    found = _spectral_rows.of_benchmark(given, "spectra", name, settings.strategies or None)
+    runs = _method_rows.of_benchmark(given, "runs", name, settings.strategies or None)
+    found = _method_rows.of_benchmark(given, "spectra", name, settings.strategies or None)
     found = found[(found["moment"] == "init") & (found["split"] == settings.split)]
     on = f"at the start of a task on {settings.split} images"
     found = _panels.some(found, f"spectra.csv has no {name} {on}")
-    tasks = settings.tasks or _spectral_rows.spread_out(found["task"], 4)
+    tasks = settings.tasks or _method_rows.spread_out(found["task"], 4)
     listed = ", ".join(map(str, tasks))
     found = _panels.some(
         found[found["task"].isin(tasks)], f"spectra.csv has no {name} of task {listed}"
     )
-    nodes = _panels.some(weighted(found), _spectral_rows.NONE_LEFT)
+    nodes = _panels.some(weighted(found), _method_rows.NONE_LEFT)
     edges = bins(nodes["node"], linear=settings.linear)
     drawn = histograms(nodes, edges)
     strategies = plots.in_order(drawn["strategy"])
@@ -75,8 +75,8 @@ def spectra(given: Tables, settings: "Spectra") -> Drawn:
     counts = nodes[nodes["probe"] >= 0].groupby([*tables.ID, "task"])["probe"].nunique()
     starts = f" and {counts.max()} start vectors" if len(counts) and counts.max() > 1 else ""
     exact = (drawn["kind"] == "exact").any()
-    unmeasured = _spectral_rows.naming(_spectral_rows.unmeasured(runs, nodes), "Not measured")
-    runs = _spectral_rows.about(runs, nodes)
+    unmeasured = _method_rows.naming(_method_rows.unmeasured(runs, nodes), "Not measured")
+    runs = _method_rows.about(runs, nodes)
     _panels.finish(
         figure,
         runs,
@@ -88,7 +88,7 @@ def spectra(given: Tables, settings: "Spectra") -> Drawn:
             "largest eigenvalue, mean over seeds.",
             *_panels.footnotes(runs)[1:],
             *unmeasured,
-            *_spectral_rows.not_run(settings.strategies, set(runs["strategy"])),
+            *_method_rows.not_run(settings.strategies, set(runs["strategy"])),
         ],
         key=[EXACT.handle()] if exact else [],
     )

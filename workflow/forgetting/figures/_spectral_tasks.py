@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from forgetting import plots, tables
-from forgetting.figures import _frame, _lines, _panels, _spectral_paper, _spectral_rows
+from forgetting.figures import _frame, _lines, _method_rows, _panels, _spectral_paper
 from forgetting.figures._lines import Line
 from forgetting.figures._panels import Drawn, Tables
 
@@ -24,15 +24,15 @@ SPARSE = "Scales need not begin at zero."
 def performance_over_tasks(given: Tables, settings: "PerformanceOverTasks") -> Drawn:
     """A line per strategy: how well each task was learned; dashed, what the paper shows."""
     name, window = settings.benchmark, settings.window
-    runs = _spectral_rows.of_benchmark(given, "runs", name)
-    rows = _spectral_rows.of_benchmark(given, "performance", name)
+    runs = _method_rows.of_benchmark(given, "runs", name)
+    rows = _method_rows.of_benchmark(given, "performance", name)
     rows = rows.sort_values([*tables.ID, "task"])
-    runs = _spectral_rows.about(runs, rows)
+    runs = _method_rows.about(runs, rows)
     series = rows.groupby(tables.ID)["value"]
     rows["value"] = series.transform(
         lambda values: values.rolling(window, center=True, min_periods=1).mean()
     )
-    drawn = _spectral_rows.over_seeds(rows, ["strategy", "task"]).assign(source="ours")
+    drawn = _method_rows.over_seeds(rows, ["strategy", "task"]).assign(source="ours")
     paper = _spectral_paper.curves(runs[runs["strategy"].isin(drawn["strategy"])], name)
     paper = paper.rename(columns={"performance": "mean"}).assign(source="paper")
     figure, axes = _frame.panels(1, 1, height=HEIGHT)
@@ -45,7 +45,7 @@ def performance_over_tasks(given: Tables, settings: "PerformanceOverTasks") -> D
     tight_axis(ax, pd.concat([drawn, paper]))
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
     ax.set_xlabel("task")
-    ax.set_ylabel(_spectral_rows.metric_label(given, name))
+    ax.set_ylabel(_method_rows.metric_label(given, name))
     dashed = Line("as published", plots.GREY, "", _lines.DASHED, 0.7)
     smoothing = f"Means over {window} tasks around each." if window > 1 else ""
     _panels.finish(
@@ -116,12 +116,12 @@ def _measured(
     what: str,
     y: str,
 ) -> Drawn:
-    runs = _spectral_rows.of_benchmark(given, "runs", benchmark)
-    rows = _spectral_rows.of_benchmark(given, table, benchmark)
-    rows = _spectral_rows.at_start(rows, table, statistic, split)
-    drawn = _spectral_rows.over_seeds(rows, ["strategy", "task"])
-    unmeasured = _spectral_rows.naming(_spectral_rows.unmeasured(runs, rows), "Not measured")
-    runs = _spectral_rows.about(runs, rows)
+    runs = _method_rows.of_benchmark(given, "runs", benchmark)
+    rows = _method_rows.of_benchmark(given, table, benchmark)
+    rows = _method_rows.at_start(rows, table, statistic, split)
+    drawn = _method_rows.over_seeds(rows, ["strategy", "task"])
+    unmeasured = _method_rows.naming(_method_rows.unmeasured(runs, rows), "Not measured")
+    runs = _method_rows.about(runs, rows)
     sizes = list(rows["units"].unique()) if "units" in rows else []
     figure, axes = _frame.panels(1, 1, height=HEIGHT)
     ax = axes[0, 0]
@@ -157,7 +157,7 @@ def strategy_lines(
         bare = {"marker": ""} if len(rows) > MANY else {}
         style = _lines.of_strategy(strategy, width=float(width), **bare)
         _lines.line(ax, rows, "task", style, within=within)
-        text = _spectral_rows.label(runs, strategy)
+        text = _method_rows.label(runs, strategy)
         _frame.end_label(ax, end, rows["mean"].iloc[-1], text, style.colour)
 
 

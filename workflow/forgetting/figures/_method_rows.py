@@ -1,8 +1,8 @@
-"""The rows that figures of the study of the Hessian's spectrum are drawn from.
+"""The rows that figures are drawn from where a strategy is one method on a benchmark.
 
-In this study a strategy is one method on a benchmark, whatever its network: layer normalisation
-belongs to ``layer_norm_l2`` and makes an architecture of its own. Rows are therefore told apart by
-strategy alone.
+Whatever its network: in the study of the Hessian's spectrum layer normalisation belongs to
+``layer_norm_l2`` and makes an architecture of its own. Rows are therefore told apart by strategy
+alone, and a strategy on two networks is refused.
 """
 
 from collections.abc import Collection, Sequence
