@@ -1,8 +1,9 @@
 """What tests of figures look at: the words on a figure, and whether one can read them."""
 
 import itertools
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,21 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from forgetting import components, plots
+
+Tables = dict[str, pd.DataFrame]
+Picture = tuple[Figure, pd.DataFrame]
+Settings = Mapping[str, object]
+
+
+def drawing(module: ModuleType, figures: Mapping[str, Settings]) -> Callable[..., Picture]:
+    """Return the function that draws a study's figure with its settings, some of them changed."""
+    classes = components.figures(module.__name__.rpartition(".")[2])
+
+    def draw(component: str, given: Tables, **changed: object) -> Picture:
+        settings = classes[component].model_validate({**figures[component], **changed})
+        return getattr(module, component)(given, settings)
+
+    return draw
 
 
 def texts(figure: Figure) -> list[Text]:

@@ -2,17 +2,22 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import colors
-from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from forgetting import components, plots, statistics, tables
+from forgetting import plots, statistics, tables
 from forgetting.errors import UserError
 from forgetting.figures import _classes, _ladders, anatomy
-from looking_at_figures import check_captions, check_layout, check_picture, one, words
+from looking_at_figures import (
+    Tables,
+    check_captions,
+    check_layout,
+    check_picture,
+    drawing,
+    one,
+    words,
+)
 from synthetic_anatomy import SEEDS, SETUPS, study
 
-Tables = dict[str, pd.DataFrame]
-Picture = tuple[Figure, pd.DataFrame]
 BENCHMARK = {"benchmark": "split-cifar10"}
 PANELS = [
     {"benchmark": "setup-a-objects", "title": "a  then airplane, automobile"},
@@ -48,20 +53,12 @@ FIGURES: dict[str, dict[str, object]] = {
 }
 
 
-def draw(component: str, given: Tables, **changed: object) -> Picture:
-    classes = components.figures("anatomy")
-    settings = classes[component].model_validate({**FIGURES[component], **changed})
-    return getattr(anatomy, component)(given, settings)
+draw = drawing(anatomy, FIGURES)
 
 
 @pytest.fixture(scope="module")
 def given() -> Tables:
     return study()
-
-
-@pytest.fixture(scope="module")
-def drawn(given: Tables) -> dict[str, Picture]:
-    return {component: draw(component, given) for component in FIGURES}
 
 
 def test_these_are_all_figures_of_the_study_and_each_has_a_caption(request):

@@ -2,16 +2,21 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from forgetting import components, plots, statistics, tables
+from forgetting import plots, statistics, tables
 from forgetting.errors import UserError
 from forgetting.figures import _handoff_rows, handoff
-from looking_at_figures import check_captions, check_layout, check_picture, one, words
+from looking_at_figures import (
+    Tables,
+    check_captions,
+    check_layout,
+    check_picture,
+    drawing,
+    one,
+    words,
+)
 from synthetic_handoff import CLASSES, EPOCHS, SEEDS, class_kept, loss, study
 
-Tables = dict[str, pd.DataFrame]
-Picture = tuple[Figure, pd.DataFrame]
 MNIST = {"benchmark": "mnist-fashion"}
 ADAM = {**MNIST, "strategy": "adam"}
 FIGURES: dict[str, dict[str, object]] = {
@@ -36,20 +41,12 @@ FIRST, FASHION = plots.name("mnist-fashion"), plots.name("fashion_mnist")
 PLANES = ["plane_through_tasks", "plane_at_random"]
 
 
-def draw(component: str, given: Tables, **changed: object) -> Picture:
-    classes = components.figures("handoff")
-    settings = classes[component].model_validate({**FIGURES[component], **changed})
-    return getattr(handoff, component)(given, settings)
+draw = drawing(handoff, FIGURES)
 
 
 @pytest.fixture(scope="module")
 def given() -> Tables:
     return study()
-
-
-@pytest.fixture(scope="module")
-def drawn(given: Tables) -> dict[str, Picture]:
-    return {component: draw(component, given) for component in FIGURES}
 
 
 def heights(ax: Axes) -> set[tuple[float, ...]]:

@@ -2,17 +2,22 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
 
-from forgetting import components, plots, statistics, tables
+from forgetting import statistics, tables
 from forgetting.errors import UserError
 from forgetting.figures import _neural_collapse_reference, neural_collapse
 from forgetting.figures._neural_collapse_correlation import sliding
-from looking_at_figures import check_captions, check_layout, one, words
+from looking_at_figures import (
+    Tables,
+    check_captions,
+    check_layout,
+    check_picture,
+    drawing,
+    one,
+    words,
+)
 from synthetic_neural_collapse import CHANCE, DIVERGED, EPOCHS, GONE, LONGEST, TASKS, study
 
-Tables = dict[str, pd.DataFrame]
-Picture = tuple[Figure, pd.DataFrame]
 TASK, WARM = {"benchmark": "permuted-mnist"}, {"benchmark": "warm-start"}
 FIGURES: dict[str, dict[str, object]] = {
     "nc1_over_tasks": TASK,
@@ -31,20 +36,12 @@ NEEDS = {
 MEASURES = ["nc1", "nc2", "nc3", "nc4"]
 
 
-def draw(component: str, given: Tables, **changed: object) -> Picture:
-    settings = components.figures("neural-collapse")[component]
-    checked = settings.model_validate({**FIGURES[component], **changed})
-    return getattr(neural_collapse, component)(given, checked)
+draw = drawing(neural_collapse, FIGURES)
 
 
 @pytest.fixture(scope="module")
 def given() -> Tables:
     return study()
-
-
-@pytest.fixture(scope="module")
-def drawn(given: Tables) -> dict[str, Picture]:
-    return {component: draw(component, given) for component in FIGURES}
 
 
 def under(given: Tables, evidence: str) -> Tables:
@@ -67,8 +64,7 @@ def test_these_are_all_figures_of_the_study_and_each_has_a_caption(request):
 @pytest.mark.parametrize("component", FIGURES)
 def test_nothing_is_clipped_or_covered(drawn, component):
     figure, _ = drawn[component]
-    assert figure.get_size_inches()[0] == plots.DOUBLE
-    check_layout(figure)
+    check_picture(figure, tallest=9)
     said = words(figure)
     assert "Stand-in data: digits" in said
     assert "95 % t-interval over seeds" in said

@@ -1,16 +1,21 @@
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 
-from forgetting import components, plots, statistics, tables
+from forgetting import plots, statistics, tables
 from forgetting.errors import UserError
 from forgetting.figures import _method_rows, _spectral_paper, _spectral_ranks, spectral
-from looking_at_figures import check_captions, check_layout, check_picture, one, words
+from looking_at_figures import (
+    Tables,
+    check_captions,
+    check_layout,
+    check_picture,
+    drawing,
+    one,
+    words,
+)
 from synthetic_spectral import EPS, MEASURED, TASKS, study
 
-Tables = dict[str, pd.DataFrame]
-Picture = tuple[Figure, pd.DataFrame]
 MNIST = {"benchmark": "permuted-mnist"}
 DIGITS = {"benchmark": "permuted-digits"}
 FIGURES: dict[str, dict[str, object]] = {
@@ -49,20 +54,12 @@ OVER_TASKS = {
 }
 
 
-def draw(component: str, given: Tables, **changed: object) -> Picture:
-    classes = components.figures("spectral")
-    settings = classes[component].model_validate({**FIGURES[component], **changed})
-    return getattr(spectral, component)(given, settings)
+draw = drawing(spectral, FIGURES)
 
 
 @pytest.fixture(scope="module")
 def given() -> Tables:
     return study()
-
-
-@pytest.fixture(scope="module")
-def drawn(given: Tables) -> dict[str, Picture]:
-    return {component: draw(component, given) for component in FIGURES}
 
 
 def heights(ax) -> set[tuple[float, ...]]:

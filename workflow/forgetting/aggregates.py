@@ -12,7 +12,8 @@ from forgetting.entries import Resolved, canonical, pick
 from forgetting.errors import UserError
 from forgetting.fingerprint import Component
 from forgetting.run_table import Entries, RunSpec
-from forgetting.study import Figure, Measure, Resources, Study, without_rung
+from forgetting.rungs import without_rung
+from forgetting.study import Figure, Measure, Resources, Study
 
 BASE_TABLES = ("accuracy", "runs")
 WHERE_WANTED = ("online", "history")

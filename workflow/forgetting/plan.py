@@ -15,8 +15,9 @@ from forgetting.configuration import Config
 from forgetting.documents import Document
 from forgetting.entries import KINDS, resolve
 from forgetting.run_table import Resolver, RunSpec
+from forgetting.rungs import without_rung
 from forgetting.sources import Source
-from forgetting.study import Study, without_rung
+from forgetting.study import Study
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from forgetting import tables
 from forgetting.results import atomic
+from forgetting.rungs import without_rung
 
 SINGLE, DOUBLE = 3.3, 7.0  # inches: one and two columns of a paper
 SMALL, TEXT = 6.5, 7.5  # points at print size
@@ -155,7 +156,7 @@ def in_order(entries: Iterable[str]) -> list[str]:
     order = [*LOOKS, *NAMES]
 
     def place(entry: str) -> tuple[int, str]:
-        base = re.sub("[-_]", "", entry.partition("~")[0])
+        base = re.sub("[-_]", "", without_rung(entry))
         found = [i for i, known in enumerate(order) if known.replace("_", "") == base]
         return (found[0] if found else len(order)), entry
 

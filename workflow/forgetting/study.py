@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, StringConstraints
 
 from forgetting.configuration import STUDIES
 from forgetting.documents import Document, merge
+from forgetting.rungs import without_rung
 from forgetting.settings import Settings
 from forgetting.sources import Reference
 
@@ -278,11 +279,6 @@ def read(document: Document, preset: str) -> tuple[Study, Document]:
                 ("benchmarks", benchmark), "give either dataset (one) or datasets (a list)"
             )
     return study, document
-
-
-def without_rung(name: str) -> str:
-    """Return the entry that a rung of a ladder belongs to: ``ewc`` of ``ewc~100``."""
-    return name.split("~")[0]
 
 
 def base_name(name: str) -> str:

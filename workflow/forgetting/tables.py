@@ -17,6 +17,7 @@ import pandas as pd
 
 from forgetting import statistics
 from forgetting.errors import UserError
+from forgetting.rungs import without_rung
 
 ID = ["benchmark", "architecture", "strategy", "seed"]
 GROUP = ID[:3]
@@ -287,7 +288,7 @@ def continued(
     starts = runs[runs["started_epoch"].notna()].rename(
         columns={"started_task": "task", "started_epoch": "epoch"}
     )
-    starts = starts.assign(arm=starts["strategy"].str.partition("~")[0])
+    starts = starts.assign(arm=starts["strategy"].map(without_rung))
     parent = [*ID[:2], "started_strategy", "seed", "task", "epoch"]
     moments = neural_collapse[neural_collapse["statistic"].isin(COLLAPSE)]
     collapse = moments.rename(columns={"strategy": "started_strategy"}).pivot_table(

@@ -11,6 +11,7 @@ from forgetting import plots
 from forgetting.figures import _anatomy_rows, _frame, _ladders, _lines, _panels, _scatter
 from forgetting.figures._lines import DASHED, DOTTED, HUES, MARKERS, Line
 from forgetting.figures._panels import Drawn, Tables
+from forgetting.rungs import without_rung
 
 if TYPE_CHECKING:
     from forgetting.figures.anatomy import (
@@ -205,7 +206,7 @@ def _shares(given: Tables, settings: "OfMixtures") -> dict[str, float]:
 
 
 def _mixed(rows: pd.DataFrame, shares: Mapping[str, float]) -> pd.DataFrame:
-    mixing = rows["benchmark"].map(_ladders.base)
+    mixing = rows["benchmark"].map(without_rung)
     return rows.assign(mixing=mixing, share=rows["benchmark"].map(shares))
 
 

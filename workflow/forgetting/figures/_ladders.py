@@ -14,6 +14,7 @@ from matplotlib.offsetbox import AnchoredOffsetbox, HPacker, TextArea, VPacker
 from forgetting import plots
 from forgetting.errors import UserError
 from forgetting.figures import _lines
+from forgetting.rungs import without_rung
 
 T = TypeVar("T")
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -35,12 +36,7 @@ class Method:
     @property
     def base(self) -> str:
         """The strategy's name without its rung."""
-        return base(self.shown)
-
-
-def base(entry: str) -> str:
-    """The name that an entry shares with the other rungs of its ladder."""
-    return entry.partition("~")[0]
+        return without_rung(self.shown)
 
 
 def rung(entry: str) -> float:
@@ -54,13 +50,13 @@ def rung(entry: str) -> float:
     except ValueError:
         raise UserError(
             f"{entry}: a figure places this entry by the number after ~ in its name, as in "
-            f"{base(entry)}~0.1; give the study's entry a ladder over numbers"
+            f"{without_rung(entry)}~0.1; give the study's entry a ladder over numbers"
         ) from None
 
 
 def rungs(entries: Iterable[str], ladder: str) -> tuple[str, ...]:
     """The entries that are rungs of a ladder, by rising number."""
-    return tuple(sorted({e for e in entries if "~" in e and base(e) == ladder}, key=rung))
+    return tuple(sorted({e for e in entries if "~" in e and without_rung(e) == ladder}, key=rung))
 
 
 def middle(values: Sequence[T]) -> T:
@@ -76,7 +72,7 @@ def methods(entries: Iterable[str], wanted: Sequence[str]) -> list[Method]:
     there = set(entries)
     found = []
     for name in wanted:
-        ladder = rungs(there, base(name))
+        ladder = rungs(there, without_rung(name))
         if name in there:
             found.append(Method(name, ladder))
         elif ladder and "~" not in name:
