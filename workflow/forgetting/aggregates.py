@@ -92,6 +92,14 @@ def measure_spec(
     for position, name in enumerate(chosen):
         document.choose((*measure.key, "runs", position), name, groups, what="a group of runs")
     measured = {path: run for name in chosen for path, run in groups[name].items()}
+    if "ENVIRONMENTS" not in components.definitions("measures", measure.component):
+        for run in measured.values():
+            if components.trained_by(run.components[0][1]).stem == "reinforcement":
+                raise document.error(
+                    (*measure.key, "runs"),
+                    f"{run.path} acts in an environment, and {measure.component} measures what "
+                    "networks make of labelled images; name the groups that have them",
+                )
     spec = MeasureSpec(
         component=measure.component,
         settings=canonical(measure.settings),

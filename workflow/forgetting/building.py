@@ -16,7 +16,7 @@ from forgetting import datasets
 from forgetting.errors import UserError
 from forgetting.randomness import torch_generator
 from forgetting.stages import Stages
-from forgetting.tasks import ImageBenchmark
+from forgetting.tasks import Benchmark
 
 Spec = dict[str, Any]
 
@@ -34,7 +34,7 @@ def read_sidecars(paths: Sequence[Path]) -> list[dict[str, Any]]:
 
 def benchmark(
     spec: Spec, sidecars: Sequence[Path], *, seeds: Sequence[int], device: torch.device
-) -> ImageBenchmark:
+) -> Benchmark:
     """Return the run's benchmark for these seeds; sidecars are in the order of its data sets."""
     entry = spec["benchmark"]
     module = importlib.import_module(f"forgetting.benchmarks.{entry['component']}")
@@ -51,7 +51,7 @@ def benchmark(
 
 def networks(
     spec: Spec,
-    of: ImageBenchmark,
+    of: Benchmark,
     *,
     seeds: Sequence[int],
     role: Sequence[str | int] = ("initialisation",),
@@ -69,7 +69,7 @@ def networks(
             of.outputs,
             settings,
             torch_generator(spec["benchmark"]["name"], seed, *role),
-        ).to(of.pool.images.device, of.pool.mean.dtype)
+        ).to(of.device, of.dtype)
         for seed in seeds
     ]
 

@@ -28,6 +28,7 @@ SAFE_IMPORTS = (
     "typing",
     "pydantic",
     "forgetting.settings",
+    "forgetting.training_settings",
     "forgetting.evidence._settings",
     "forgetting.measures._settings",
 )
@@ -97,6 +98,19 @@ def definitions(kind: str, name: str) -> set[str]:
     functions = {node.name for node in body if isinstance(node, ast.FunctionDef)}
     assigned = [node for node in body if isinstance(node, ast.Assign)]
     return functions | {ast.unparse(target) for node in assigned for target in node.targets}
+
+
+def trained_by(benchmark: str) -> Path:
+    """Return the file of the loop that trains on a benchmark: ``TRAINED_BY``, or training.py.
+
+    Raises:
+        UserError: There is no such benchmark.
+    """
+    tree = _tree(PACKAGE / "benchmarks" / f"{find('benchmarks', benchmark)}.py")
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "TRAINED_BY":
+            return PACKAGE / f"{ast.literal_eval(node.value)}.py"
+    return PACKAGE / "training.py"
 
 
 @functools.cache

@@ -6,6 +6,7 @@ last and whole: checkpoints, tables, and then ``run.json``, which carries their 
 """
 
 import hashlib
+import importlib
 import json
 import math
 import os
@@ -14,19 +15,20 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pyarrow.parquet
 import torch
 
-from forgetting import building, checkpoints, publishing, resume
+from forgetting import building, checkpoints, publishing, resume, training
 from forgetting.devices import describe
 from forgetting.ensemble import Ensemble, Tensors
 from forgetting.errors import UserError
+from forgetting.loop import Loop
 from forgetting.results import atomic
 from forgetting.strategy import Strategy
-from forgetting.tasks import ImageBenchmark
-from forgetting.training import Settings, Training
+from forgetting.tasks import Benchmark
 
 ACCURACY = ("seed", "after_task", "task", "metric", "value")
 HISTORY = ("seed", "task", "epoch", "step", "statistic", "value")
@@ -82,6 +84,13 @@ def execute(job: Job, *, report: Callable[[str], None], code_now: Callable[[], s
         (store / "progress.json").unlink(missing_ok=True)
 
 
+def _loop(spec: dict[str, Any]) -> ModuleType:
+    """Return the module whose ``Training`` and ``Settings`` a run of the benchmark has."""
+    module = importlib.import_module(f"forgetting.benchmarks.{spec['benchmark']['component']}")
+    name = getattr(module, "TRAINED_BY", None)
+    return training if name is None else importlib.import_module(f"forgetting.{name}")
+
+
 def _train(
     job: Job,
     described: list[dict[str, Any]],
@@ -93,7 +102,8 @@ def _train(
     code_now: Callable[[], str],
 ) -> None:
     spec, seeds = job.spec, list(job.spec["seeds"])
-    settings = Settings(**spec["training"])
+    loop = _loop(spec)
+    settings = loop.Settings(**spec["training"])
     everyone = building.benchmark(spec, job.sidecars, seeds=seeds, device=job.device)
     _check_parent(job, parent, everyone)
     together = building.vectorises(spec, job.device) if job.vectorise is None else job.vectorise
@@ -114,12 +124,12 @@ def _train(
             checkpoints.write(path, tensors, seeds=own, task=task, epoch=epoch)
 
         def fresh(
-            task: int, benchmark: ImageBenchmark = benchmark, own: Any = own
+            task: int, benchmark: Benchmark = benchmark, own: Any = own
         ) -> dict[str, torch.Tensor]:
             role = ("fresh", task)
             return Ensemble(building.networks(spec, benchmark, seeds=own, role=role)).state()
 
-        training = Training(
+        run = loop.Training(
             benchmark,
             building.networks(spec, benchmark, seeds=own),
             Strategy.from_entry(spec["strategy"]),
@@ -130,7 +140,7 @@ def _train(
             start=_start(spec, parent, positions, everyone),
             fresh=fresh,
         )
-        facts.append(_train_group(job, training, home, signals, (number, len(groups)), report))
+        facts.append(_train_group(job, run, home, signals, (number, len(groups)), report))
     if parent is not None:
         facts.append(_inherited(spec, parent))
     hashes, moments = publishing.join_checkpoints(job.folder, state, groups, seeds)
@@ -160,10 +170,7 @@ def _train(
                 for seed in seeds
             },
             "datasets": described,
-            "tasks": [
-                {"outputs": [task.outputs.nonzero()[0].tolist() for task in column]}
-                for column in zip(*everyone.sequences, strict=True)
-            ],
+            "tasks": everyone.described(),
             "parent": None if parent is None else os.path.relpath(parent[1], job.folder),
             "checkpoints": hashes,
             "checkpoint_tasks": moments,
@@ -180,7 +187,7 @@ def _train(
 
 def _train_group(
     job: Job,
-    training: Training,
+    training: Loop,
     home: Path,
     signals: resume.Signals,
     place: tuple[int, int],
@@ -254,7 +261,7 @@ def _start(
     spec: dict[str, Any],
     parent: tuple[dict[str, Any], Path] | None,
     positions: list[int],
-    everyone: ImageBenchmark,
+    everyone: Benchmark,
 ) -> tuple[int, Tensors] | None:
     """Return the task to start after and the parent's weights of these seeds.
 
@@ -281,9 +288,7 @@ def _start(
     }
 
 
-def _check_parent(
-    job: Job, parent: tuple[dict[str, Any], Path] | None, mine: ImageBenchmark
-) -> None:
+def _check_parent(job: Job, parent: tuple[dict[str, Any], Path] | None, mine: Benchmark) -> None:
     """Refuse a parent of another benchmark whose tasks up to the start are not this run's."""
     if parent is None or parent[0]["spec"]["benchmark"] == job.spec["benchmark"]:
         return

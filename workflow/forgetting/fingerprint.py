@@ -97,6 +97,9 @@ def _imports(path: Path, module: str, is_package: bool) -> tuple[str, ...]:
             base = parents[: len(parents) - node.level + 1] if node.level else []
             source = ".".join([*base, *([node.module] if node.module else [])])
             found += [source, *(f"{source}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "TRAINED_BY":
+            # A benchmark that is trained on by another loop names its module.
+            found.append(f"{NAME}.{ast.literal_eval(node.value)}")
     return tuple(dict.fromkeys(name for name in found if name.split(".")[0] == NAME))
 
 

@@ -80,21 +80,7 @@ def hidden_layers(network: Stages) -> tuple[HiddenLayer, ...]:
     Raises:
         UserError: There is none.
     """
-    layers = [
-        (stage, name, layer)
-        for stage, module in network.stages.items()
-        for name, layer in _chain(f"stages.{stage}", module)
-    ]
-    found = []
-    for position, (stage, name, layer) in enumerate(layers):
-        norms = []
-        for later, next_name, following in layers[position + 1 :]:
-            if later == stage and isinstance(following, NORMS):
-                norms.append((next_name, following))
-                continue
-            if later != stage and _weighs(layer) and _weighs(following):
-                found.append(_described(stage, (name, layer), norms, (next_name, following)))
-            break
+    found = [layer for chain in network.chains for layer in _of_chain(chain)]
     if not found:
         raise UserError(
             "found no hidden layer whose units can be replaced in an architecture with the stages "
@@ -102,6 +88,22 @@ def hidden_layers(network: Stages) -> tuple[HiddenLayer, ...]:
             "convolutions, such as mlp"
         )
     return tuple(found)
+
+
+def _of_chain(chain: Sequence[tuple[str, str, nn.Module]]) -> Iterator[HiddenLayer]:
+    """Yield the layers of stages that feed each other, one after the other."""
+    layers = [
+        (stage, name, layer) for stage, at, module in chain for name, layer in _chain(at, module)
+    ]
+    for position, (stage, name, layer) in enumerate(layers):
+        norms = []
+        for later, next_name, following in layers[position + 1 :]:
+            if later == stage and isinstance(following, NORMS):
+                norms.append((next_name, following))
+                continue
+            if later != stage and _weighs(layer) and _weighs(following):
+                yield _described(stage, (name, layer), norms, (next_name, following))
+            break
 
 
 def _described(stage: str, own: Named, norms: Sequence[Named], following: Named) -> HiddenLayer:

@@ -116,7 +116,7 @@ def _joined(groups: Mapping[str, Mapping[str, RunSpec]], document: Document) -> 
 def _check_kept(run: RunSpec, parent: RunSpec, document: Document) -> None:
     """Refuse to start from a moment that the parent does not keep."""
     epoch = json.loads(run.parts["strategy"])["starts_from"].get("epoch")
-    kept = json.loads(parent.parts["training"])["checkpoint_epochs"]
+    kept = json.loads(parent.parts["training"]).get("checkpoint_epochs", [])
     if epoch is not None and epoch not in kept:
         raise document.error(
             ("strategies", without_rung(run.strategy), "starts_from"),

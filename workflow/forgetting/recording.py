@@ -47,10 +47,11 @@ class Record:
         """Keep the facts of n steps, each (n, S)."""
         self._chunk.append(facts)
 
-    def close_chunk(self, *, task: int, epoch: int, step: int) -> None:
+    def close_chunk(self, *, task: int, epoch: int, step: int, at_once: bool = False) -> None:
         """Write the chunk's means to the history and note losses that are not finite.
 
-        ``epoch`` and ``step`` (in the epoch, from 1) are those of the chunk's last step.
+        ``epoch`` and ``step`` (in the epoch, from 1) are those of the chunk's last step;
+        ``at_once``: of all of them.
         """
         stacked = {name: torch.cat([f[name] for f in self._chunk]) for name in self._chunk[0]}
         means = {n: values.mean(dim=0).tolist() for n, values in stacked.items() if n != TOTAL}
@@ -60,9 +61,20 @@ class Record:
             for name, values in means.items()
         ]
         broken = ~stacked[TOTAL].isfinite()
-        first = step - len(broken) + 1 + broken.int().argmax(dim=0)
+        first = step if at_once else step - len(broken) + 1 + broken.int().argmax(dim=0)
         self._chunk = []
         self.note_divergence(broken.any(dim=0), task, first)
+
+    def add_facts(
+        self, task: int, epoch: int, step: int, values: Iterable[tuple[int, str, float]]
+    ) -> None:
+        """Write facts of single seeds, (position, statistic, value), to the history."""
+        alive = dict(self._alive())
+        self.history += [
+            [alive[position], task, epoch, step, name, value]
+            for position, name, value in values
+            if position in alive
+        ]
 
     def note_divergence(self, broken: Tensor, task: int, step: Tensor | int) -> None:
         """Note which seeds (S,) are not finite at a step; the first time counts."""

@@ -78,9 +78,6 @@ def group(
         MissingData: A data set is not there.
     """
     asked, place = study.runs[name], ("runs", name)
-    model = components.class_of(components.PACKAGE / "training.py", "Settings")
-    document.check(model, study.training, ("training",))
-    document.check(model, merge(study.training, asked.training), (*place, "training"))
     needed = merge(study.resources.train.model_dump(), asked.resources)
     resources = document.check(Resources, needed, (*place, "resources"))
     try:
@@ -97,9 +94,16 @@ def group(
         rungs = [rung.name for each in found["strategies"].values() for rung in each]
         known = [*found["strategies"], *rungs]
         document.choose((*place, "choices", chosen), chosen, known, what="an entry of strategies")
+    usual = components.class_of(components.PACKAGE / "training.py", "Settings")
+    document.check(usual, study.training, ("training",))
     for benchmark in benchmarks:
         entry = benchmark.entry
         assert isinstance(entry, Benchmark)
+        loop = components.trained_by(benchmark.component)
+        model = components.class_of(loop, "Settings")
+        # Of what the study says of all runs, what another loop does not have is not about it.
+        common = {k: v for k, v in study.training.items() if k in model.model_fields}
+        document.check(model, merge(common, asked.training), (*place, "training"))
         data = _data(benchmark, entry, document, find)
         for architecture, strategy, (pack, members) in itertools.product(
             architectures, strategies, packs.items()
@@ -107,10 +111,10 @@ def group(
             assert isinstance(architecture.entry, Architecture)
             key, choice = choice_of(asked, name, strategy)
             document.check(model, architecture.entry.training, (*architecture.key, "training"))
-            settings = merge(study.training, architecture.entry.training)
+            settings = merge(common, architecture.entry.training)
             settings = merge(merge(settings, asked.training), choice.training)
             training = document.check(model, settings, (*key, "training"))
-            if training.stop_accuracy is not None and len(members) > 1:
+            if getattr(training, "stop_accuracy", None) is not None and len(members) > 1:
                 raise document.error(
                     (*key, "training"),
                     f"stop_accuracy needs packs of one seed, and {pack} are {len(members)}: write "
@@ -210,4 +214,4 @@ def _evidence(study: Study, benchmark: Benchmark, sources: Sequence[Source]) -> 
         return "stand-in"
     if not all(source.name in benchmark.paper_datasets for source in sources):
         return "other data"
-    return study.evidence
+    return benchmark.evidence or study.evidence

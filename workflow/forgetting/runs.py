@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -37,6 +37,8 @@ class RunView:
     """run.json."""
     folder: Path
     benchmark: ImageBenchmark
+    """Or, of a run in an environment, a ``ControlBenchmark``; measures that need images are refused
+    when the study is read."""
     device: torch.device
     others: Mapping[str, "RunView"] = field(default_factory=dict)
     """Runs that it is compared with, by role: of the same benchmark, architecture and seeds."""
@@ -136,7 +138,8 @@ def open_run(
     """
     record = _record(run_json)
     spec = record["spec"]
-    benchmark = building.benchmark(spec, data, seeds=spec["seeds"], device=device)
+    built = building.benchmark(spec, data, seeds=spec["seeds"], device=device)
+    benchmark = cast(ImageBenchmark, built)
     others = {}
     for role, path in (against or {}).items():
         other = _record(path)

@@ -35,6 +35,11 @@ class Stages(nn.Module):
         """The names of the stages, input first, the head last."""
         return list(self.stages)
 
+    @property
+    def chains(self) -> list[list[tuple[str, str, nn.Module]]]:
+        """What feeds what, input first: lists of (stage, name in the state dict, module)."""
+        return [[(name, f"stages.{name}", stage) for name, stage in self.stages.items()]]
+
     def forward(self, images: Tensor, *, every_stage: bool = False) -> Any:
         """Logits (N, outputs) of images (N, C, H, W); with ``every_stage`` as ``activations``."""
         if every_stage:

@@ -3,7 +3,8 @@
 Also the separate gradient step that a strategy may take on a loss of its own.
 """
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,17 +15,34 @@ from forgetting.online import Online, applies
 from forgetting.optimizer import Optimizer
 from forgetting.recording import TOTAL
 from forgetting.strategy import Context, Memory, Strategy
-from forgetting.tasks import Batch
+from forgetting.tasks import Batch, Inputs
+from forgetting.training_settings import Optimisation
 
-if TYPE_CHECKING:
-    from forgetting.training import Settings
+Terms = dict[str, Tensor]
+Objective = Callable[[Tensor, Any, int], tuple[Terms, Terms]]
+"""Loss of one network: (outputs (B, K), batch, new) -> terms that add up, and other facts."""
+
+
+def cross_entropy(logits: Tensor, batch: Batch, new: int) -> tuple[Terms, Terms]:
+    """Return the cross-entropy of a batch and the accuracy on its first ``new`` samples."""
+    competing = logits if batch.mask is None else logits.masked_fill(~batch.mask, -torch.inf)
+    hits = competing.detach()[:new].argmax(dim=-1) == batch.targets[:new]
+    loss = functional.cross_entropy(competing, batch.targets)
+    return {"loss": loss}, {"accuracy": hits.sum() / new}
 
 
 class Steps:
     """The optimiser of an ensemble under a strategy, step by step."""
 
-    def __init__(self, ensemble: Ensemble, strategy: Strategy, settings: "Settings") -> None:
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        strategy: Strategy,
+        settings: Optimisation,
+        objective: Objective = cross_entropy,
+    ) -> None:
         self.ensemble, self.strategy, self.settings = ensemble, strategy, settings
+        self._objective = objective
         self._wanted = strategy.facts("after_step")
         self._activations = "activations" in self._wanted | strategy.facts("loss")
         plain = not any(strategy.has(hook) for hook in ("loss", "plan", "after_step", "frozen"))
@@ -54,7 +72,7 @@ class Steps:
 
     def step(
         self,
-        batch: Batch,
+        batch: Inputs,
         new: int,
         memory: Memory,
         context: Context,
@@ -67,24 +85,20 @@ class Steps:
         strategy's parts drew for this step, by part, and ``number`` the step's, from 1.
         """
         ensemble, strategy, wanted = self.ensemble, self.strategy, self._wanted
-        looked_into = self._activations
+        looked_into, task_loss = self._activations, self._objective
 
         def objective(
-            net: Net, batch: Batch, memory: Memory, context: Context
-        ) -> tuple[dict[str, Tensor], Tensor, dict[str, Tensor]]:
+            net: Net, batch: Any, memory: Memory, context: Context
+        ) -> tuple[Terms, Terms, dict[str, Tensor]]:
             activations = net.activations(batch.inputs) if looked_into else {}
             logits = list(activations.values())[-1] if activations else net(batch.inputs)
             seen = {name: output.detach() for name, output in activations.items()}
-            competing = (
-                logits if batch.mask is None else logits.masked_fill(~batch.mask, -torch.inf)
-            )
-            terms = {"loss": functional.cross_entropy(competing, batch.targets)}
+            terms, facts = task_loss(logits, batch, new)
             known = {"context": context, "activations": activations}
             terms |= strategy.loss(net, batch, logits, memory, known)
-            hits = competing.detach()[:new].argmax(dim=-1) == batch.targets[:new]
-            return terms, hits.sum() / new, seen
+            return terms, facts, seen
 
-        terms, accuracy, seen = ensemble.map(objective, batch, memory, context)
+        terms, facts, seen = ensemble.map(objective, batch, memory, context)
         total = sum(terms.values())
         for parameter in ensemble.params.values():
             parameter.grad = None
@@ -102,11 +116,11 @@ class Steps:
                 known["slots"] = {n: self.optimizer.moments(n) for n in ensemble.params}
             with torch.no_grad():
                 memory = strategy.after_step(ensemble, memory, known, drawn)
-        facts = {**terms, TOTAL: total, "accuracy": accuracy}
+        facts = {**terms, TOTAL: total, **facts}
         return memory, {name: ensemble.spread(f.detach()) for name, f in facts.items()}
 
     def own_step(
-        self, key: str, rate: float, batch: Batch, memory: Memory, context: Context
+        self, key: str, rate: float, batch: Inputs, memory: Memory, context: Context
     ) -> None:
         """Take the separate gradient step of the strategy's part ``key``."""
         losses = self.strategy.own_loss(key, self.ensemble, batch, memory, context)

@@ -68,7 +68,7 @@ from torch.utils._pytree import tree_map
 
 from forgetting.ensemble import Ensemble, Frozen, Net
 from forgetting.errors import UserError
-from forgetting.tasks import Batch
+from forgetting.tasks import Batch, Inputs
 
 Memory = dict[str, Any]
 
@@ -320,12 +320,12 @@ class Strategy:
         return {key: own for key, own in asked.items() if own.rate}
 
     def own_loss(
-        self, key: str, ensemble: Ensemble, batch: Batch, memory: Memory, context: Context
+        self, key: str, ensemble: Ensemble, batch: Inputs, memory: Memory, context: Context
     ) -> Tensor:
         """Return the loss of the separate step of the part ``key``: a scalar, or (S,)."""
         ((part, function),) = [(p, f) for name, p, f in self._with("own_loss") if name == key]
 
-        def of_one(net: Net, batch: Batch, own: Any, around: Context) -> Tensor:
+        def of_one(net: Net, batch: Any, own: Any, around: Context) -> Tensor:
             return function(net, batch, own, part.settings, context=around)
 
         return ensemble.map(of_one, batch, memory.get(key, {}), context)

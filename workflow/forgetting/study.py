@@ -21,6 +21,8 @@ def _listed(value: Any) -> Any:
     return value if isinstance(value, dict) else {"any_of": value}
 
 
+Evidence = Literal["protocol", "reduced", "other simulator"]
+
 DataSet = Annotated[
     Reference, BeforeValidator(_listed, json_schema_input_type=str | list[str] | Reference)
 ]
@@ -67,6 +69,8 @@ class Benchmark(Entry):
     learned from."""
     paper_datasets: list[str] = []
     """Data sets that count as the paper's own; any other gives the evidence "other data"."""
+    evidence: Evidence | None = None
+    """What verdicts on it bear on, where that is not what the preset says."""
 
 
 class Architecture(Entry):
@@ -229,7 +233,7 @@ class Study(Settings):
     """What the paper says, as tests over tables."""
     tune: Tune | None = None
     """How `snakemake tune` searches for hyperparameters; no run of the study waits for it."""
-    evidence: Literal["protocol", "reduced", "other simulator"]
+    evidence: Evidence
     """What verdicts of this preset bear on; data other than the paper's overrides it."""
     resources: JobResources = JobResources()
     """What jobs ask for."""

@@ -198,7 +198,8 @@ def runs(
             "evidence": "stand-in" if stand_in else benchmark["evidence"],
             "scenario_metric": benchmark["metric"],
             "tasks": len(record["tasks"]),
-            "classes": max(len(task["outputs"][0]) for task in record["tasks"]),
+            # None where tasks are not sets of labelled images.
+            "classes": max(len(task.get("outputs", [[]])[0]) for task in record["tasks"]),
             "started_strategy": start.get("strategy"),
             "started_task": start.get("task"),
             "started_epoch": start.get("epoch"),

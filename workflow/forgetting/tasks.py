@@ -10,7 +10,7 @@ Shapes: S seeds of a pack, T tasks, K outputs, B samples of a batch.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -21,6 +21,14 @@ from forgetting.errors import UserError
 
 MaskRule = Literal["seen", "task", "none"]
 Indices = np.ndarray
+
+
+class Inputs(Protocol):
+    """What a step is taken on: inputs, and whatever else its loss needs."""
+
+    @property
+    def inputs(self) -> Tensor:
+        """(B, ...)."""
 
 
 class Batch(NamedTuple):
@@ -97,6 +105,56 @@ class Pool:
         return 1 / (255 * self.std)
 
 
+class Benchmark(Protocol):
+    """A sequence of tasks for each seed of a pack: of images, or of an environment."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is computed."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of inputs and weights."""
+        ...
+
+    @property
+    def tasks(self) -> int:
+        """Number of tasks T."""
+        ...
+
+    @property
+    def seeds(self) -> int:
+        """Number of seeds S."""
+        ...
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input."""
+        ...
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs, or of actions."""
+        ...
+
+    def rectangular(self) -> bool:
+        """Whether seeds can be trained side by side."""
+        ...
+
+    def alone(self, seed: int) -> "Benchmark":
+        """Return the benchmark of one seed, by position in the pack."""
+        ...
+
+    def same_task(self, other: Any, task: int) -> bool:
+        """Whether a task of another benchmark of the same kind and size is the same."""
+        ...
+
+    def described(self) -> list[dict[str, Any]]:
+        """Return what run.json says of each task."""
+        ...
+
+
 @dataclass(frozen=True)
 class ImageBenchmark:
     """A sequence of classification tasks for each seed of a pack, over one pool of images.
@@ -126,6 +184,16 @@ class ImageBenchmark:
         )
 
     @property
+    def device(self) -> torch.device:
+        """Where the images are."""
+        return self.pool.images.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of inputs and weights."""
+        return self.pool.mean.dtype
+
+    @property
     def tasks(self) -> int:
         """Number of tasks T."""
         return len(self.sequences[0])
@@ -142,6 +210,13 @@ class ImageBenchmark:
             and len({len(task.test) for task in column}) == 1
             for column in zip(*self.sequences, strict=True)
         )
+
+    def described(self) -> list[dict[str, Any]]:
+        """Return what run.json says of each task: the outputs, for every seed."""
+        return [
+            {"outputs": [task.outputs.nonzero()[0].tolist() for task in column]}
+            for column in zip(*self.sequences, strict=True)
+        ]
 
     def alone(self, seed: int) -> "ImageBenchmark":
         """Return the benchmark of one seed (by position in the pack), sharing the pool."""

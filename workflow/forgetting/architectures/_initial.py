@@ -42,6 +42,8 @@ SCHEMES = {
     "kaiming_normal": Scheme("normal", linear=1.0, head=1.0),
     # Prakash et al. for incremental CIFAR-100.
     "kaiming_fan_out": Scheme("truncated", fan="out", linear=1.0, head=1.0),
+    # Both papers, in their code, for the actor and the critic of Slippery Ant.
+    "lecun_uniform": Scheme("uniform", convolution=1.0, linear=1.0, head=1.0),
     # torchvision's networks (He et al. 2015 for convolutions alone).
     "torchvision": Scheme("normal", fan="out", linear=None, head=None),
 }

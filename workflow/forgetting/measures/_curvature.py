@@ -1,4 +1,6 @@
-"""The mean cross-entropy of a staged network over a sample, and its derivatives.
+"""The mean loss of a staged network over a sample, and its derivatives.
+
+The loss is the cross-entropy or, of agents, that of PPO at the weights that took the steps.
 
 Over all parameters as one vector, in the order of ``named_parameters``, and in the outputs that
 compete when the task is trained; without terms that a strategy adds and without weight decay.
@@ -20,7 +22,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 from torch.func import functional_call, jacrev, vmap
-from torch.nn import functional
 
 from forgetting.measures._moments import Sample
 from forgetting.stages import Stages
@@ -50,7 +51,7 @@ class Objective:
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield inputs and targets."""
-        inputs, targets, _ = self.sample
+        inputs, targets, *_ = self.sample
         yield from zip(inputs.split(self.batch_size), targets.split(self.batch_size), strict=True)
 
     def logits(self, parameters: Parameters, inputs: Tensor) -> Tensor:
@@ -68,7 +69,7 @@ class Objective:
     def share(self, parameters: Parameters, inputs: Tensor, targets: Tensor) -> Tensor:
         """Return a batch's part of the mean: the sum of its losses over the size of the sample."""
         logits = self.logits(parameters, inputs)
-        return functional.cross_entropy(logits, targets, reduction="sum") / len(self.sample.targets)
+        return self.sample.loss(logits, targets) / len(self.sample.targets)
 
     def unflattened(self, vector: Tensor) -> tuple[Tensor, ...]:
         """Return a vector (P,) as tensors shaped like the parameters."""
@@ -99,7 +100,11 @@ def objective(
     network.train(batch_norm == "batch")
     if precision == "float64":
         network.double()
-        sample = sample._replace(inputs=sample.inputs.double())
+        targets = sample.targets
+        sample = sample._replace(
+            inputs=sample.inputs.double(),
+            targets=targets.double() if targets.is_floating_point() else targets,
+        )
     return Objective(network, sample, batch_size)
 
 

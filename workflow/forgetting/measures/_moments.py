@@ -5,13 +5,15 @@ update. ``end``: the same images after training on the task. What a strategy cha
 of a task is not part of ``init``; that the benchmark clears the head then, is.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from forgetting import probes
 from forgetting.errors import UserError
@@ -39,14 +41,16 @@ class Moment(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """Images of a task as the loss sees them."""
+    """Images of a task, or steps of an environment, as the loss sees them."""
 
     inputs: Tensor
-    """(n, C, H, W)."""
+    """(n, C, H, W), or observations (n, d)."""
     targets: Tensor
-    """(n,) int64, positions among the outputs that compete."""
+    """(n,) int64, positions among the outputs that compete; or what ``loss`` takes, (n, ...)."""
     outputs: Tensor | None
     """(K,) bool, the outputs that compete; None: all."""
+    loss: Callable[[Tensor, Tensor], Tensor] = partial(functional.cross_entropy, reduction="sum")
+    """Sum of the losses of some samples: (outputs (b, K'), targets) -> scalar."""
 
 
 def moments(
@@ -109,7 +113,11 @@ def network(run: "RunView", index: int, moment: Moment) -> Stages:
 
 @dataclass
 class Samples:
-    """The images of tasks that a measure looks at, drawn from the seed tree."""
+    """The images of tasks that a measure looks at, drawn from the seed tree.
+
+    Of a run in an environment: steps that the network itself takes there, from the start of an
+    episode on, with the task's friction; the loss is that of training on them.
+    """
 
     run: "RunView"
     images: int
@@ -118,18 +126,28 @@ class Samples:
     """Only images that the task adds to those before it, where tasks grow."""
     _about: dict[tuple[int, str, str], dict[str, Any]] = field(default_factory=dict)
 
-    def draw(self, index: int, task: int, split: str) -> Sample:
+    def draw(self, index: int, task: int, split: str, of: Stages) -> Sample:
         """Return the sample of a task's ``train`` or ``held_out`` images for a seed by position.
+
+        ``of`` is the network that is measured; what an agent meets depends on it.
 
         Raises:
             UserError: ``added`` with a benchmark whose tasks do not grow.
         """
-        benchmark = self.run.benchmark.alone(index)
+        benchmark: Any = self.run.benchmark.alone(index)
+        if not isinstance(benchmark, ImageBenchmark):
+            met = benchmark.experience(of, task, self.images, split, self.run.spec["training"])
+            self._note(index, task, split, met[0], torch.arange(len(met[0])))
+            return Sample(met[0], met[1], None, met[2])
         inputs, targets, indices = self._images(benchmark, index, task, SPLITS[split])
         mask = benchmark.training_mask(task, None)
         outputs = None if mask is None else mask[0, 0]
         if outputs is not None:
             targets = (outputs.cumsum(0) - 1)[targets]
+        self._note(index, task, split, inputs, indices)
+        return Sample(inputs, targets, outputs)
+
+    def _note(self, index: int, task: int, split: str, inputs: Tensor, indices: Tensor) -> None:
         about = probes.describe(split, inputs, indices)
         # Thousands of numbers for each of hundreds of tasks: the hash stands for them.
         del about["indices"]
@@ -137,7 +155,6 @@ class Samples:
         seen = self._about.setdefault(key, {"task": task, "seeds": [], **about})
         if (seed := self.run.seeds[index]) not in seen["seeds"]:
             seen["seeds"].append(seed)
-        return Sample(inputs, targets, outputs)
 
     def _images(
         self, benchmark: ImageBenchmark, index: int, task: int, part: str

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from forgetting.runs import RunView
 
 NEEDS = "checkpoints"
+ENVIRONMENTS = True
 COLUMNS = {
     "seed": "int64",
     "task": "int64",
@@ -191,7 +192,7 @@ def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
     for moment, index, seed in looks(run, settings):
         of = network(run, index, moment)
         for split in settings.splits:
-            sample = samples.draw(index, moment.task, split)
+            sample = samples.draw(index, moment.task, split, of)
             about = {
                 "seed": seed,
                 "task": moment.task,
@@ -203,7 +204,7 @@ def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
             now = activities(of, sample.inputs)
             before = None
             if moment.moment == "init" and moment.trained > 0:
-                old = samples.draw(index, moment.trained, split)
+                old = samples.draw(index, moment.trained, split, of)
                 before = activities(of, old.inputs)
             found = _rows(of, now, before, settings.redo_threshold)
             rows += [about | row for row in found]

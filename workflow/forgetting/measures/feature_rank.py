@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from forgetting.runs import RunView
 
 NEEDS = "checkpoints"
+ENVIRONMENTS = True
 COLUMNS = {
     "seed": "int64",
     "task": "int64",
@@ -57,7 +58,7 @@ def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
     for moment, index, seed in looks(run, settings):
         of = network(run, index, moment)
         for split in settings.splits:
-            inputs = samples.draw(index, moment.task, split).inputs
+            inputs = samples.draw(index, moment.task, split, of).inputs
             found = {
                 stage: (effective_rank(matrix), matrix.shape[1])
                 for stage, _, matrix in activation_matrices(of, inputs, layout="flattened")

@@ -59,6 +59,7 @@ __all__ = [
 ]
 
 NEEDS = "checkpoints"
+ENVIRONMENTS = True
 COLUMNS = {
     "seed": "int64",
     "task": "int64",
@@ -138,9 +139,10 @@ def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for moment, index, seed in looks(run, settings):
         for split in settings.splits:
+            measured = network(run, index, moment)
             of = objective(
-                network(run, index, moment),
-                samples.draw(index, moment.task, split),
+                measured,
+                samples.draw(index, moment.task, split, measured),
                 batch_size=settings.batch_size,
                 batch_norm=settings.batch_norm,
                 precision=settings.precision,

@@ -154,9 +154,10 @@ def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for moment, index, seed in looks(run, settings):
         for split in settings.splits:
+            measured = network(run, index, moment)
             of = objective(
-                network(run, index, moment),
-                samples.draw(index, moment.task, split),
+                measured,
+                samples.draw(index, moment.task, split, measured),
                 batch_size=settings.batch_size,
             )
             factors = kronecker_factors(of, gradients=settings.gradients)

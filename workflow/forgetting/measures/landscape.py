@@ -220,9 +220,10 @@ def _named(run: "RunView", settings: Settings) -> tuple[str, str]:
 def _objective(
     run: "RunView", index: int, moment: Moment, task: int, samples: Samples, settings: Settings
 ) -> Objective:
+    of = network(run, index, moment)
     return cross_entropy(
-        network(run, index, moment),
-        samples.draw(index, task, settings.split),
+        of,
+        samples.draw(index, task, settings.split, of),
         batch_size=settings.batch_size,
         batch_norm=settings.batch_norm,
     )

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from forgetting.runs import RunView
 
 NEEDS = "checkpoints"
+ENVIRONMENTS = True
 COLUMNS = {
     "seed": "int64",
     "task": "int64",
@@ -68,7 +69,7 @@ def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
         for split in settings.splits:
             loss = objective(
                 of,
-                samples.draw(index, moment.task, split),
+                samples.draw(index, moment.task, split, of),
                 batch_size=settings.batch_size,
                 batch_norm=settings.batch_norm,
             )
