@@ -8,6 +8,10 @@ from forgetting.architectures import convgru, mlp, resnet18
 from forgetting.building import vectorises
 from forgetting.ensemble import Ensemble
 from forgetting.randomness import torch_generator
+from forgetting.steps import Steps
+from forgetting.strategy import Context, Strategy
+from forgetting.tasks import Batch
+from forgetting.training import Settings
 
 SHAPE, OUTPUTS = (1, 4, 5), 3
 
@@ -89,3 +93,46 @@ def test_on_a_cpu_steps_of_one_sample_are_taken_seed_by_seed():
     assert not vectorises(spec, torch.device("cpu"))
     assert vectorises(spec, torch.device("cuda"))
     assert vectorises({**spec, "training": {"batch_size": 2}}, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_term_whose_gradient_is_written_out_is_that_of_the_loop(seeds):
+    strategy = Strategy.from_entry(
+        {
+            "parts": [
+                {"component": "spectral_norm", "settings": {"strength": 0.1, "iterations": 12}},
+                {"component": "l2", "settings": {"strength": 0.01}},
+            ]
+        }
+    )
+    settings = Settings(batch_size=1, learning_rate=0.1, dtype="float64")
+    inputs, targets = stream(seeds, 30)
+    written, looped = (Ensemble([network(s) for s in range(seeds)]) for _ in range(2))
+    fast, slow = Steps(written, strategy, settings), Steps(looped, strategy, settings)
+    assert fast.online is not None
+    found = fast.steps_of_one(inputs, targets, strategy.start(written))
+    memory = strategy.start(looped)
+    everything = Context(torch.ones(OUTPUTS, dtype=bool), torch.ones(0, OUTPUTS, dtype=bool))
+    context = everything if seeds == 1 else Context(*(torch.stack([x] * seeds) for x in everything))
+    gather = looped.gather
+    for step in range(inputs.shape[1]):
+        batch = Batch(gather(inputs[:, step, None]), gather(targets[:, step, None]), None)
+        memory, facts = slow.step(batch, 1, memory, context, {}, step + 1)
+        assert set(facts) == set(found)
+        for name, value in facts.items():
+            torch.testing.assert_close(found[name][step], value.to(found[name]), rtol=1e-9, atol=0)
+    for name, parameter in written.params.items():
+        torch.testing.assert_close(parameter, looped.params[name], rtol=1e-9, atol=1e-12)
+    assert found["spectral_norm"].min() > 0
+
+
+def test_a_strategy_that_looks_into_the_step_is_not_written_out():
+    settings = Settings(batch_size=1)
+    for component, written in (
+        ("spectral_norm", True),
+        ("l2", True),
+        ("continual_backprop", False),
+    ):
+        strategy = Strategy.from_entry({"parts": [{"component": component, "settings": {}}]})
+        steps = Steps(Ensemble([network()]), strategy, settings)
+        assert (steps.online is not None) == written

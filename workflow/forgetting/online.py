@@ -17,13 +17,15 @@ turn on a CPU; on a GPU together, by graphs of many steps captured once and repl
 time goes into launching kernels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from forgetting.ensemble import Ensemble
+from forgetting.ensemble import Ensemble, Tensors
 from forgetting.stages import HEAD, Stages
+from forgetting.strategy import Gradient, Written
 
 STRETCH = 1000
 """Most steps taken at once, between which a training may be interrupted."""
@@ -60,7 +62,13 @@ class Online:
 
     @torch.no_grad()
     def run(
-        self, inputs: Tensor, targets: Tensor, *, rate: float, decay: float
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        *,
+        rate: float,
+        decay: float,
+        terms: Callable[[int, Tensors], Written] | None = None,
     ) -> dict[str, Tensor]:
         """Take one step for each sample in order.
 
@@ -69,9 +77,11 @@ class Online:
             targets: (S, n) outputs.
             rate: Learning rate.
             decay: L2 coefficient.
+            terms: Returns loss terms of a network's own and their gradients, by place and
+                parameters of the seed; on a CPU only.
 
         Returns:
-            ``loss`` and ``accuracy`` of every sample before its step, (n, S).
+            ``loss``, ``accuracy`` and terms by name of every sample before its step, (n, S).
         """
         images = inputs.flatten(2)
         layers = [
@@ -79,24 +89,29 @@ class Online:
             for names in self._names
         ]
         wanted = nn.functional.one_hot(targets, layers[-1][1].shape[-1]).to(images.dtype)
+        others: list[dict[str, Tensor]] = [{}]
         if images.device.type == "cuda":
             logits = self._on_gpu(layers, images, wanted, rate=rate, decay=decay)
         else:
-            logits = torch.stack(
-                [
-                    _one_network(
-                        [(weight[seed], bias[seed]) for weight, bias in layers],
-                        images[seed],
-                        wanted[seed],
-                        rate=rate,
-                        decay=decay,
-                    )
-                    for seed in range(len(images))
-                ]
-            )
+            found, others = [], []
+            for seed in range(len(images)):
+                own = {n: self._ensemble.spread(p)[seed] for n, p in self._ensemble.params.items()}
+                logits, more = _one_network(
+                    [(weight[seed], bias[seed]) for weight, bias in layers],
+                    images[seed],
+                    wanted[seed],
+                    rate=rate,
+                    decay=decay,
+                    terms=None if terms is None else partial(terms, seed, own),
+                    params=own,
+                )
+                found.append(logits)
+                others.append(more)
+            logits = torch.stack(found)
         losses = -(logits.log_softmax(dim=-1) * wanted).sum(dim=-1)
         hits = (logits.argmax(dim=-1) == targets).float()
-        return {"loss": losses.T, "accuracy": hits.T}
+        named = {n: torch.stack([more[n] for more in others], dim=1) for n in others[0]}
+        return {"loss": losses.T, **named, "accuracy": hits.T}
 
     def _on_gpu(
         self,
@@ -131,8 +146,10 @@ def _one_network(
     *,
     rate: float,
     decay: float,
-) -> Tensor:
-    """Return the logits (n, K) before each step; ``layers`` (weight, bias) change in place."""
+    params: Mapping[str, Tensor],
+    terms: Callable[[], Written] | None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the logits (n, K) and terms (n,) before each step; ``layers`` change in place."""
     keep = 1.0 - rate * decay
     units = [bias.clone() for _, bias in layers]  # where each layer's output is written
     deltas = [bias.clone() for _, bias in layers]
@@ -144,15 +161,20 @@ def _one_network(
         (layers[depth + 1][0].T, deltas[depth + 1], units[depth], deltas[depth])
         for depth in reversed(range(len(hidden)))
     ]
+    noted: list[dict[str, Tensor]] = []
+    pulls: list[dict[str, Gradient]] = []
     for image, target, out in zip(images.unbind(), wanted.unbind(), logits.unbind(), strict=True):
         below = image
         for (weight, bias), unit in zip(hidden, units, strict=False):
             below = relu_(addmv(bias, weight, below, out=unit))
         addmv(head_bias, head, below, out=out)
         softmax(out, 0, out=deltas[-1]).sub_(target)
-        # Every delta through the old weights, before any of them is changed.
+        # Every delta and every term by the old weights, before any of them is changed.
         for upper, delta, unit, own in downwards:
             zero_where_off(mv(upper, delta, out=own), unit, 0, grad_input=own)
+        if terms is not None:
+            values, pulls = terms()
+            noted.append(values)
         below = image
         for (weight, bias), unit, delta in zip(layers, units, deltas, strict=True):
             weight.addr_(delta, below, beta=keep, alpha=-rate)
@@ -160,7 +182,14 @@ def _one_network(
                 bias.mul_(keep)
             bias.sub_(delta, alpha=rate)
             below = unit
-    return logits
+        for pull in pulls:
+            for name, gradient in pull.items():
+                if isinstance(gradient, Tensor):
+                    params[name].sub_(gradient, alpha=rate)
+                else:
+                    params[name].addr_(*gradient, alpha=-rate)
+    names = noted[0] if noted else {}
+    return logits, {name: torch.stack([values[name] for values in noted]) for name in names}
 
 
 def all_networks(

@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils._pytree import tree_map
 
-from forgetting.ensemble import Ensemble, Net
+from forgetting.ensemble import Ensemble, Net, Tensors
 from forgetting.online import Online, applies
 from forgetting.optimizer import Optimizer
 from forgetting.recording import TOTAL
-from forgetting.strategy import Context, Memory, Strategy
+from forgetting.strategy import Context, Memory, Strategy, Written
 from forgetting.tasks import Batch, Inputs
 from forgetting.training_settings import Optimisation
 
@@ -45,9 +46,12 @@ class Steps:
         self._objective = objective
         self._wanted = strategy.facts("after_step")
         self._activations = "activations" in self._wanted | strategy.facts("loss")
-        plain = not any(strategy.has(hook) for hook in ("loss", "plan", "after_step", "frozen"))
+        plain = strategy.plain and (objective is cross_entropy)
         sgd = settings.optimizer == "sgd" and settings.momentum == 0 and settings.batch_size == 1
-        self.online = Online(ensemble) if plain and sgd and applies(ensemble.network) else None
+        on_cpu = next(iter(ensemble.params.values())).device.type == "cpu"
+        alone = not strategy.has("loss") or on_cpu
+        written_out = plain and sgd and alone and applies(ensemble.network)
+        self.online = Online(ensemble) if written_out else None
         """Steps written out, where nothing but plain steps of one sample is asked for."""
         self.restart()
 
@@ -63,12 +67,26 @@ class Steps:
             decay=settings.weight_decay + self.strategy.optimizer().get("weight_decay", 0.0),
         )
 
-    def steps_of_one(self, inputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    def steps_of_one(self, inputs: Tensor, targets: Tensor, memory: Memory) -> dict[str, Tensor]:
         """Take a step for each sample (S, n, ...) in order; return their facts, each (n, S)."""
         assert self.online is not None
-        rate, decay = self.optimizer.rate, self.optimizer.decay
-        facts = self.online.run(inputs, targets, rate=rate, decay=decay)
-        return {**facts, TOTAL: facts["loss"]}
+
+        def terms(seed: int, params: Tensors) -> Written:
+            stacked = self.ensemble.stacked
+            own = tree_map(lambda leaf: leaf[seed], memory) if stacked else memory
+            return self.strategy.loss_gradients(params, own)
+
+        facts = self.online.run(
+            inputs,
+            targets,
+            rate=self.optimizer.rate,
+            decay=self.optimizer.decay,
+            terms=terms if self.strategy.has("loss") else None,
+        )
+        return {
+            **facts,
+            TOTAL: sum((f for n, f in facts.items() if n != "accuracy"), start=torch.zeros(())),
+        }
 
     def step(
         self,

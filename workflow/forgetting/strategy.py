@@ -25,6 +25,10 @@ Python branch on a tensor inside (branches on settings are fine).
 ``loss(net, batch, logits, memory, settings, *, FACTS) -> dict[str, Tensor]``
     Terms added to the task's cross-entropy, by name. A term of strength zero is left out. Facts:
     ``context``; ``activations``, the output of every stage on the batch, by stage.
+``loss_gradient(params, memory, settings) -> (Tensor or None, dict[str, Gradient])``
+    For steps of one sample that are written out, if the term depends on the parameters alone: its
+    value (None: left out) and its gradient by parameter, that of a matrix as two vectors whose
+    outer product it is, or whole. ``loss`` defines the term; this says it faster.
 ``own_step(settings) -> OwnStep`` and
 ``own_loss(net, batch, memory, settings, *, context) -> Tensor``
     A gradient step apart from the optimiser's, on a loss (a scalar) of the strategy's own.
@@ -71,6 +75,10 @@ from forgetting.errors import UserError
 from forgetting.tasks import Batch, Inputs
 
 Memory = dict[str, Any]
+Gradient = Tensor | tuple[Tensor, Tensor]
+"""A gradient, or a column and a row whose outer product is one."""
+Written = tuple[dict[str, Tensor], list[dict[str, Gradient]]]
+"""Loss terms by name, and their gradients by parameter."""
 
 
 class Context(NamedTuple):
@@ -247,6 +255,23 @@ class Strategy:
             own = memory.get(key, {})
             terms |= f(net, batch, logits, own, part.settings, **_chosen(f, known))
         return terms
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing is asked of a step but terms whose gradients are written out."""
+        if any(self.has(hook) for hook in ("plan", "after_step", "frozen")):
+            return False
+        return all(part.hook("loss_gradient") for _, part, _ in self._with("loss"))
+
+    def loss_gradients(self, params: Mapping[str, Tensor], memory: Memory) -> Written:
+        """Return the loss terms of all parts by name, and their gradients, for one network."""
+        terms, gradients = dict[str, Tensor](), []
+        for key, part, f in self._with("loss_gradient"):
+            term, gradient = f(params, memory.get(key, {}), part.settings)
+            if term is not None:
+                terms[part.name] = term
+                gradients.append(gradient)
+        return terms, gradients
 
     def around_task(
         self, hook: str, ensemble: Ensemble, memory: Memory, *, task: int, known: Mapping[str, Any]

@@ -181,8 +181,8 @@ class Training(Loop):
             if written_out:
                 count = self._undisturbed(steps, chunk, list(moments))
                 window = resident[:, self.step : self.step + count]
-                facts = self.steps.steps_of_one(*benchmark.fetch(window, phase.task))
-                self.record.add_steps(facts)
+                samples = benchmark.fetch(window, phase.task)
+                self.record.add_steps(self.steps.steps_of_one(*samples, self.memory))
             else:
                 self._one_step(phase, context, indices, owners, resident, mixed=mixed)
                 count = 1

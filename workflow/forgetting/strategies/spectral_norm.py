@@ -21,10 +21,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from forgetting.ensemble import Net
+from forgetting.ensemble import Net, Tensors
 from forgetting.randomness import numpy_generator
 from forgetting.settings import Settings as Base
-from forgetting.strategy import Context, Memory
+from forgetting.strategy import Context, Gradient, Memory
 from forgetting.tasks import Batch
 from forgetting.weights import weight_matrices
 
@@ -66,23 +66,64 @@ def loss(
         sigma = largest_singular_value(matrix, memory["start"][name], settings.iterations)
         terms.append((sigma**settings.exponent - settings.target).square())
     for name, parameter in net.params.items():
-        if parameter.dim() == 1:
-            wanted = 1.0 if name.endswith(".weight") else 0.0
-            terms.append((parameter - wanted).square().sum())
+        if _is_regularised(name, parameter):
+            terms.append((parameter - _wanted(name)).square().sum())
     return {"spectral_norm": settings.strength * torch.stack(terms).sum()}
+
+
+def loss_gradient(
+    params: Tensors, memory: Memory, settings: Settings
+) -> tuple[Tensor | None, dict[str, Gradient]]:
+    """Return the term and its gradient, written out; see the module's docstring."""
+    if settings.strength == 0:
+        return None, {}
+    terms, gradients = [], dict[str, Gradient]()
+    for layer, start in memory["start"].items():
+        name = f"stages.{layer}.weight"
+        matrix = params[name].flatten(1)
+        left, right = singular_vectors(matrix, start, settings.iterations)
+        sigma = left.dot(matrix.mv(right))
+        power = settings.exponent
+        missing = sigma**power - settings.target
+        terms.append(missing.square())
+        slope = 2 * settings.strength * power * missing * sigma ** (power - 1)
+        gradients[name] = (slope * left, right)
+    for name, parameter in params.items():
+        if _is_regularised(name, parameter):
+            missing = parameter - _wanted(name)
+            terms.append(missing.dot(missing))
+            gradients[name] = 2 * settings.strength * missing
+    return settings.strength * torch.stack(terms).sum(), gradients
 
 
 def largest_singular_value(matrix: Tensor, start: Tensor, iterations: int) -> Tensor:
     """Estimate the largest singular value of a matrix (m, n) from a vector (m,)."""
-    fixed, v = _unit(matrix.detach()), start
+    left, right = singular_vectors(matrix.detach(), start, iterations)
+    return left @ matrix @ right
+
+
+def singular_vectors(matrix: Tensor, start: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
+    """Estimate the first singular vectors (m,) and (n,) of a matrix (m, n) from a vector (m,)."""
+    # With a Frobenius norm of 1 sigma_max is at least 1 / sqrt(rank): a few powers of it stay in
+    # range, and the iterate need not be made a unit vector in every step.
+    fixed = _unit(matrix)
+    turned, v = fixed.mT, start
     for done in range(1, iterations + 1):
-        v = fixed @ (fixed.mT @ v)
-        # With a Frobenius norm of 1 sigma_max is at least 1 / sqrt(rank): a few powers of it stay
-        # in range, and the iterate need not be made a unit vector in every step.
+        v = torch.mv(fixed, torch.mv(turned, v))
         if done % POWERS == 0:
             v = _unit(v)
     v = _unit(v)
-    return v @ matrix @ _unit(fixed.mT @ v)
+    return v, _unit(torch.mv(turned, v))
+
+
+def _is_regularised(name: str, parameter: Tensor) -> bool:
+    """Whether it is a bias, a shift or a scale; a policy's standard deviations are none."""
+    return parameter.dim() == 1 and name.endswith((".weight", ".bias"))
+
+
+def _wanted(name: str) -> float:
+    """What a vector of parameters is drawn to: 1 if scales of a norm, else 0."""
+    return 1.0 if name.endswith(".weight") else 0.0
 
 
 def _unit(vector: Tensor) -> Tensor:
