@@ -4,7 +4,7 @@ How feature maps become a matrix (the *layout*) decides what a number computed f
 every measure says which one it used.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -30,18 +30,21 @@ def arrange(output: Tensor, layout: str) -> Tensor:
 
 @torch.no_grad()
 def activation_matrices(
-    network: Stages, images: Tensor, *, layout: str
+    network: Stages, images: Tensor, *, layout: str, only: Sequence[str] | None = None
 ) -> Iterator[tuple[str, str, Tensor]]:
     """Every stage's name, layout and activation matrix on the images, in order.
 
-    The layout is ``units`` where a stage has no positions. In eval mode, in batches.
+    The layout is ``units`` where a stage has no positions. In eval mode, in batches. ``only``
+    leaves out all stages but those.
     """
     network.eval()
-    parts: dict[str, list[Tensor]] = {name: [] for name in network.stage_names}
+    wanted = network.stage_names if only is None else only
+    parts: dict[str, list[Tensor]] = {name: [] for name in wanted}
     layouts = {}
     for batch in images.split(forward_batch(images.device)):
-        for name, output in network.activations(batch).items():
-            layouts[name] = "units" if output.dim() == 2 else layout
-            parts[name].append(arrange(output, layout))
-    for name in network.stage_names:
+        outputs = network.activations(batch)
+        for name in wanted:
+            layouts[name] = "units" if outputs[name].dim() == 2 else layout
+            parts[name].append(arrange(outputs[name], layout))
+    for name in wanted:
         yield name, layouts[name], torch.cat(parts.pop(name))

@@ -62,6 +62,9 @@ class Settings(Moments):
 
     splits: Annotated[tuple[Literal["train", "held_out"], ...], Field(min_length=1)] = ("train",)
     """Images trained on, or the task's test images."""
+    layers: Annotated[int, Field(gt=0)] | None = None
+    """How many hidden stages, the last ones (both papers: 2 of a convolutional network); null: all.
+    """
     redo_threshold: Annotated[float, Field(ge=0)] = 0.1
     """Largest relative magnitude of a dead unit by the definition ``redo_score``."""
 
@@ -150,14 +153,17 @@ def fully_connected(network: Stages) -> tuple[int, ...] | None:
 
 
 @torch.no_grad()
-def activities(network: Stages, images: Tensor) -> dict[str, Activity]:
-    """Return the activity of every hidden stage with parameters, input first, in eval mode."""
+def activities(network: Stages, images: Tensor, layers: int | None = None) -> dict[str, Activity]:
+    """Return the activity of every hidden stage with parameters, input first, in eval mode.
+
+    ``layers``: how many stages, the last ones; None: all.
+    """
     network.eval()
     hidden = [
         name
         for name, stage in network.stages.items()
         if name != HEAD and any(True for _ in stage.parameters())
-    ]
+    ][-(layers or 0) :]
     counts: dict[str, Tensor] = {}
     sums: dict[str, Tensor] = {}
     sizes = dict.fromkeys(hidden, 0)
@@ -177,15 +183,15 @@ def activities(network: Stages, images: Tensor) -> dict[str, Activity]:
 def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
     """Dead units of every hidden stage at each moment, for every seed.
 
-    Columns: seed, task, layer (``all`` for all hidden stages together), statistic, value, moment,
+    Columns: seed, task, layer (``all`` for all these stages together), statistic, value, moment,
     split, units, parameters (P of the whole network), samples.
 
     Statistics: number of dead units by each definition, named as in the module; ``still_dead``,
     at ``init`` of a task: the share of the units that are exactly zero on the images of the task
     just trained that are so on this task's as well (NaN without dead units); ``rank_bound`` of
-    the Hessian over the sample, for perceptrons with ReLU (layer ``all``). A diverged seed has no
-    rows from the task on after which its weights are not finite. ``attrs["probe"]`` identifies
-    the samples.
+    the Hessian over the sample, for perceptrons with ReLU of which all layers are looked at (layer
+    ``all``). A diverged seed has no rows from the task on after which its weights are not finite.
+    ``attrs["probe"]`` identifies the samples.
     """
     samples = Samples(run, settings.images, settings.added)
     rows: list[dict[str, Any]] = []
@@ -201,11 +207,11 @@ def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
                 "parameters": sum(parameter.numel() for parameter in of.parameters()),
                 "samples": len(sample.targets),
             }
-            now = activities(of, sample.inputs)
+            now = activities(of, sample.inputs, settings.layers)
             before = None
             if moment.moment == "init" and moment.trained > 0:
                 old = samples.draw(index, moment.trained, split, of)
-                before = activities(of, old.inputs)
+                before = activities(of, old.inputs, settings.layers)
             found = _rows(of, now, before, settings.redo_threshold)
             rows += [about | row for row in found]
     return tabled(rows, COLUMNS, samples)
@@ -233,7 +239,7 @@ def _rows(
             share = float(still / mask.sum()) if mask.any() else np.nan
             yield _row(layer, "still_dead", share, len(mask))
     widths = fully_connected(network)
-    if widths is not None:
+    if widths is not None and len(widths) == len(dead) + 2:
         counts = [int(masks[EXACT].sum()) for masks in dead.values()]
         yield _row(ALL, "rank_bound", float(rank_bound(widths, counts)), len(together[EXACT]))
 

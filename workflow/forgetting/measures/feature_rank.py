@@ -42,12 +42,15 @@ class Settings(Moments):
 
     splits: Annotated[tuple[Literal["train", "held_out"], ...], Field(min_length=1)] = ("train",)
     """Images trained on, or the task's test images."""
+    layers: Annotated[int, Field(gt=0)] | None = None
+    """How many hidden stages, the last ones (both papers: 2 of a convolutional network); null: all.
+    """
 
 
 def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
     """Effective rank of every hidden stage's features at each moment, for every seed.
 
-    Columns: seed, task, layer (``all``: the sum over stages), statistic (``effective_rank``),
+    Columns: seed, task, layer (``all``: the sum over these stages), statistic (``effective_rank``),
     value, moment, split, units (features of the stage), samples.
 
     A diverged seed has no rows from the task on after which its weights are not finite.
@@ -59,10 +62,10 @@ def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
         of = network(run, index, moment)
         for split in settings.splits:
             inputs = samples.draw(index, moment.task, split, of).inputs
+            hidden = [name for name in of.stage_names if name != HEAD][-(settings.layers or 0) :]
+            matrices = activation_matrices(of, inputs, layout="flattened", only=hidden)
             found = {
-                stage: (effective_rank(matrix), matrix.shape[1])
-                for stage, _, matrix in activation_matrices(of, inputs, layout="flattened")
-                if stage != HEAD
+                stage: (effective_rank(matrix), matrix.shape[1]) for stage, _, matrix in matrices
             }
             ranks, widths = zip(*found.values(), strict=True)
             found["all"] = (sum(ranks), sum(widths))
