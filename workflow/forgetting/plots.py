@@ -72,8 +72,11 @@ LOOKS = {
     "effective_rank": Look("#E69F00", "d", "ER"),
     "l2_effective_rank": Look("#CC79A7", "D", "L2-ER"),
     "replace_most_useful": Look("#882255", "<", "Replace most useful"),
+    "replace_most_useful_l2": Look("#882255", ">", "Replace most useful + L2"),
     "continual_backprop": Look("#009E73", "X", "CBP"),
+    "continual_backprop_l2": Look("#009E73", "H", "CBP + L2"),
     "adam": Look("#0072B2", "o", "Adam"),
+    "adam_same_betas": Look("#D55E00", "o", "Adam, same betas"),
     "adam_reset": Look("#E69F00", "s", "Adam, reset"),
     "layer_norm_l2": Look("#56B4E9", "s", "LN + L2"),
     "spectral_norm": Look("#7F6000", "h", "Spectral norm"),
@@ -87,6 +90,10 @@ LOOKS = {
 }
 NAMES = {
     "mlp": "MLP",
+    "ant": "Ant",
+    "slipperyant": "Slippery Ant",
+    "actor": "Actor",
+    "critic": "critic",
     "ln": "LN",
     "convnet": "ConvNet",
     "convgru": "ConvGRU",

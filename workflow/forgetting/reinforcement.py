@@ -208,8 +208,11 @@ class Training(Loop):
                 self.taken += 1
                 self.own_steps(several, step + 1, steps, context, "after")
         self.epoch += 1
-        self.record.close_chunk(task=phase.task, epoch=self.epoch, step=self.step, at_once=True)
-        self.record.add_facts(phase.task, self.epoch, self.step, _means(self._ended))
+        taken = self.phase * self.benchmark.steps + self.step
+        self.record.close_chunk(task=phase.task, epoch=self.epoch, step=taken, at_once=True)
+        friction = enumerate(self.environment.friction.tolist())
+        met = [*_means(self._ended), *((place, "friction", value) for place, value in friction)]
+        self.record.add_facts(phase.task, self.epoch, taken, met)
         self._ended = []
         self._begin_rollout()
 

@@ -124,8 +124,9 @@ def accuracy(records: Sequence[tuple[Path, dict[str, Any]]]) -> pd.DataFrame:
 def history(records: Sequence[tuple[Path, dict[str, Any]]]) -> pd.DataFrame:
     """What training saw, a row for each epoch: the mean over its steps of loss, accuracy and so on.
 
-    Each step's are of its batch before the step. A run that continues another has the other's rows
-    up to where it starts.
+    Each step's are of its batch before the step; ``step`` is the epoch's last. Of agents an epoch
+    is a rollout, and steps are the environment's, from the start of the run. A run that continues
+    another has the other's rows up to where it starts.
     """
     parts = []
     for folder, record in records:
@@ -134,8 +135,11 @@ def history(records: Sequence[tuple[Path, dict[str, Any]]]) -> pd.DataFrame:
         # A row is the mean over the steps since the row before.
         steps = rows["step"] - rows.groupby(epoch)["step"].shift(fill_value=0)
         rows = rows.assign(value=rows["value"] * steps, steps=steps)
-        sums = rows.groupby(epoch, as_index=False)[["value", "steps"]].agg("sum", skipna=False)
-        found = sums.assign(value=sums["value"] / sums["steps"])[[*epoch, "value"]]
+        by_epoch = rows.groupby(epoch, as_index=False)
+        sums = by_epoch[["value", "steps"]].agg("sum", skipna=False)
+        ends = by_epoch["step"].agg("max")
+        found = sums.assign(value=sums["value"] / sums["steps"], step=ends["step"])
+        found = found[[*epoch, "step", "value"]]
         parts.append(_with_id(found, **_entry_names(record)))
     return _joined(parts, keys=["task", "epoch", "statistic"], name="history")
 

@@ -28,8 +28,6 @@ from forgetting.settings import Settings as Base
 TRAINED_BY = "reinforcement"
 ROOT = "slippery ant"
 
-Positive = Annotated[float, Field(gt=0)]
-
 
 class Settings(Base):
     """Frictions, and when they change."""
@@ -42,9 +40,9 @@ class Settings(Base):
     """Change in mid-episode, or with the next end of an episode."""
     frictions: Literal["log_uniform"] | tuple[float, ...] = "log_uniform"
     """Drawn for every seed, or a list for all seeds, as long as there are tasks or longer."""
-    lowest: Positive = 0.02
+    lowest: Annotated[float, Field(gt=0)] = 0.02
     """Least friction drawn."""
-    highest: Positive = 2.0
+    highest: Annotated[float, Field(gt=0)] = 2.0
     """Largest friction drawn."""
     episode: Annotated[int, Field(ge=1)] = 1000
     """Steps after which an episode is cut off."""

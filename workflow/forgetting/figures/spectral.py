@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from forgetting.figures import (
+    _spectral_agents,
     _spectral_curvature,
     _spectral_estimators,
     _spectral_methods,
@@ -49,6 +50,15 @@ class PerformanceOverTasks(OfBenchmark):
 
     window: Annotated[int, Field(ge=1)] = 1
     """Tasks around each over which a run's performance is averaged; fewer at the ends."""
+
+
+class ReturnOverSteps(OfBenchmark):
+    """The return of agents over the steps of their environment."""
+
+    stretches: Annotated[int, Field(ge=1)] = 10
+    """Parts of a task over which returns are averaged."""
+    published: bool = False
+    """Whether the paper's curves stand beside."""
 
 
 class Spectra(OfSplit):
@@ -135,6 +145,11 @@ class CurvatureFactors(OfStrategy):
 def performance_over_tasks(given: Tables, settings: PerformanceOverTasks) -> Drawn:
     """A line per strategy: how well each task was learned; dashed, what the paper shows."""
     return _spectral_tasks.performance_over_tasks(given, settings)
+
+
+def return_over_steps(given: Tables, settings: ReturnOverSteps) -> Drawn:
+    """A line per strategy: mean return of the episodes that end in a stretch of steps."""
+    return _spectral_agents.return_over_steps(given, settings)
 
 
 def spectra(given: Tables, settings: Spectra) -> Drawn:
