@@ -1,7 +1,7 @@
 """What is made from runs: measures, tables, figures and judged claims of a study."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,6 +145,22 @@ def table_sources(
             ("tables", next(iter(pending)), "from"), f"{', '.join(pending)} are made of each other"
         )
     return {**known, **derived}
+
+
+def with_rows(
+    tables: Mapping[str, tuple[str, ...]],
+    measures: Mapping[str, MeasureSpec],
+    selected: Set[str],
+) -> dict[str, tuple[str, ...]]:
+    """Return the tables without those of measures that no selected run has, and what needs them."""
+    taken: dict[str, bool] = {}
+    for name, measure in measures.items():
+        table = without_rung(name)
+        taken[table] = taken.get(table, False) or not selected.isdisjoint(measure.needs)
+    gone = {table for table in tables if not taken.get(FROM_MEASURES.get(table, table), True)}
+    while more := {table for table, made_from in tables.items() if gone & {*made_from}} - gone:
+        gone |= more
+    return {table: made_from for table, made_from in tables.items() if table not in gone}
 
 
 def figure_specs(

@@ -76,6 +76,7 @@ def load(kind: str, name: str) -> ModuleType:
     return importlib.import_module(f"forgetting.{kind}.{find(kind, name)}")
 
 
+@functools.cache
 def settings_class(kind: str, name: str, *, documented: bool = False) -> type[Settings]:
     """Return a component's settings class without importing the component.
 
@@ -88,6 +89,7 @@ def settings_class(kind: str, name: str, *, documented: bool = False) -> type[Se
     return class_of(path, "Settings", documented=documented)
 
 
+@functools.cache
 def definitions(kind: str, name: str) -> set[str]:
     """Return the names of the functions and constants of a component, without importing it.
 
@@ -100,6 +102,7 @@ def definitions(kind: str, name: str) -> set[str]:
     return functions | {ast.unparse(target) for node in assigned for target in node.targets}
 
 
+@functools.cache
 def trained_by(benchmark: str) -> Path:
     """Return the file of the loop that trains on a benchmark: ``TRAINED_BY``, or training.py.
 
@@ -158,8 +161,7 @@ def class_of(path: Path, name: str, *, documented: bool = False) -> type[Setting
     # Under the module's own name, by which pydantic finds the docstrings of fields.
     namespace: dict[str, object] = {"__name__": _module_name(path)}
     module = ast.Module(body=body, type_ignores=[])  # type: ignore[arg-type]
-    for imported in SAFE_IMPORTS:  # not under the changed configuration
-        importlib.import_module(imported)
+    _import_bases()  # not under the changed configuration
     usual = Settings.model_config["use_attribute_docstrings"]
     Settings.model_config["use_attribute_docstrings"] = documented
     try:
@@ -170,6 +172,12 @@ def class_of(path: Path, name: str, *, documented: bool = False) -> type[Setting
     assert isinstance(made, type)
     assert issubclass(made, Settings)
     return made
+
+
+@functools.cache
+def _import_bases() -> None:
+    for name in SAFE_IMPORTS:
+        importlib.import_module(name)
 
 
 def _module_name(path: Path) -> str:

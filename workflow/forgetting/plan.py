@@ -7,7 +7,7 @@ what is made from them (:mod:`forgetting.aggregates`).
 import fnmatch
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from forgetting import aggregates, run_table
 from forgetting.aggregates import FigureSpec, Judgement, MeasureSpec
@@ -72,18 +72,27 @@ def build(study: Study, document: Document, config: Config, find: Resolver) -> S
     runs = _joined(groups, document)
     selected = _selected(study.study, list(runs), config.only)
     drawn = [runs[path] for path in selected]
+    specs = {
+        name: aggregates.measure_spec(measure, document, groups, study.resources.measure)
+        for name, measure in measures.items()
+    }
+    tables = aggregates.with_rows(tables, specs, set(selected))
     return StudyPlan(
         study=study,
         preset=config.preset,
         runs=runs,
         selected=selected,
-        measures={
-            name: aggregates.measure_spec(measure, document, groups, study.resources.measure)
-            for name, measure in measures.items()
-        },
+        measures=specs,
         tables=tables,
-        figures={n: figure for n, figure in figures.items() if aggregates.drawable(figure, drawn)},
-        judgement=judgement,
+        figures={
+            name: figure
+            for name, figure in figures.items()
+            if aggregates.drawable(figure, drawn) and tables.keys() >= set(figure.needs)
+        },
+        judgement={
+            name: replace(each, needs=tuple(need for need in each.needs if need in tables))
+            for name, each in judgement.items()
+        },
         sources=sources,
     )
 

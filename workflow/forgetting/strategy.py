@@ -51,7 +51,9 @@ Python branch on a tensor inside (branches on settings are fine).
 
 A run that continues another's checkpoint after task 1 calls ``visit`` and ``after_task`` for task 1
 on the weights it starts from. A strategy whose memory cannot be had from these weights and images
-says so in a module constant, ``GATHERS_WHILE_TRAINING = True``, and is refused there.
+says so in a module constant, ``GATHERS_WHILE_TRAINING = True``, and is refused there. One that
+has no ``plan`` or ``visit`` and is for labelled images all the same says ``LABELS = True``, and is
+refused for agents.
 
 Strategies compose: an entry with ``parts`` has the hooks of each part, each with its own memory;
 loss terms add up.

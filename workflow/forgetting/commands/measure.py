@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--measure", required=True, help="a file of measures/, e.g. erank")
     parser.add_argument("--settings", default="{}", help="JSON; default: the measure's defaults")
     parser.add_argument(
-        "--data", type=Path, nargs="+", required=True, help="data/KEY.json of each data set"
+        "--data", type=Path, nargs="*", default=[], help="data/KEY.json of each data set"
     )
     parser.add_argument(
         "--against",

@@ -4,7 +4,8 @@ A selection is a mapping from column to the value, or list of values, that is wa
 stand for what differs from benchmark to benchmark: ``metric: scenario`` is the metric the
 benchmark is judged by, ``task: last`` or ``after_task: last`` its last task, and ``task: last
 tenth`` (``first`` or ``last``; ``tenth``, ``quarter`` or ``half``) that part of its tasks, rounded
-up to whole ones. All are from the table ``runs``, so a run that stopped early has no last task.
+up to whole ones; ``task: after first`` all but the first. All are from the table ``runs``, so a run
+that stopped early has no last task.
 """
 
 from collections.abc import Mapping, Sequence
@@ -129,10 +130,12 @@ def _in_time(task: pd.Series, words: str, tasks: pd.Series) -> pd.Series:
     side, _, part = words.partition(" ")
     if words == "last":
         return task == tasks
+    if words == "after first":
+        return task > 1
     if side not in ("first", "last") or part not in PARTS:
         raise UserError(
             f"claims: task {words!r} is not known; use a number, last, "
-            f"or first or last with {', '.join(PARTS)}, such as 'last tenth'"
+            f"after first, or first or last with {', '.join(PARTS)}, such as 'last tenth'"
         )
     wanted = -(-tasks // PARTS[part])  # rounded up
     return (task >= 1) & (task <= wanted) if side == "first" else task > tasks - wanted

@@ -25,6 +25,8 @@ from forgetting.settings import Settings as Base
 from forgetting.strategy import Context, Memory
 from forgetting.tasks import Batch
 
+LABELS = True  # needs labelled images
+
 
 class Settings(Base):
     """Strength and shape of the distillation."""

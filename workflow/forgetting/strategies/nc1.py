@@ -37,6 +37,8 @@ from forgetting.settings import Settings as Base
 from forgetting.strategy import Context, Memory
 from forgetting.tasks import Batch
 
+LABELS = True  # needs labelled images
+
 
 class Settings(Base):
     """How much NC1 is worth, up to where, and when."""
