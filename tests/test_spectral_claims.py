@@ -46,6 +46,18 @@ RANK = (
     "spectrum-collapses",
     "rank-threshold",
 )
+AGENTS = ("the-agent-learns", "l2-er-keeps-the-highest-return", "agents-of-l2-er")
+RETURNS = {  # of agents, highest first
+    "l2_effective_rank": 2000,
+    "layer_norm_l2": 1900,
+    "continual_backprop_l2": 1500,
+    "replace_most_useful_l2": 1400,
+    "l2": 1300,
+    "spectral_norm": 700,
+    "adam_same_betas": 400,
+    "adam": 200,
+    "effective_rank": -900,
+}
 METHODS = ("l2-er-beats", "l2-er-ends", "l2-alone", "er-alone", "order-of", "replacing-the-least")
 
 
@@ -54,13 +66,14 @@ def lost(task):
     return 1 / (1 + np.exp(-(task - 12) / 2))
 
 
-def planted(*, methods=1, rank="leads", quadrature="", units=1, more=0.0):
+def planted(*, methods=1, rank="leads", quadrature="", units=1, more=0.0, agents=1):
     """All tables.
 
     ``methods``: 1 as the paper says, -1 the better method is the worse one, 0 nothing is lost.
     ``rank`` (``quadrature`` for that estimator alone): the epsilon-rank ``leads`` performance,
     goes ``against`` it or is ``unrelated``. ``units``: 1 as the paper says, -1 the opposite.
-    ``more``: what L2-ER gains that its effective rank does not account for.
+    ``more``: what L2-ER gains that its effective rank does not account for. ``agents``: 1 as the
+    paper says, -1 the opposite.
     """
     rng = np.random.default_rng(0)
     rows = {
@@ -109,7 +122,32 @@ def planted(*, methods=1, rank="leads", quadrature="", units=1, more=0.0):
                         value = row["value"] + rng.normal(0, 0.001)
                         value = value if split == "train" else 1000 - value
                         rows[name].append({**run, **place, "split": split, **row, "value": value})
+    rows["accuracy"] = []
+    for (strategy, value), seed in itertools.product(RETURNS.items(), range(SEEDS)):
+        _agent(rows, strategy, seed, agents, value + rng.normal(0, 10))
     return {name: pd.DataFrame(table) for name, table in rows.items()}
+
+
+def _agent(rows, strategy, seed, sign, value):
+    """Rows of one agent; under the first friction, and at the start of a task, the opposite."""
+    facts = {"status": "finished", "stand_in": False, "evidence": "other simulator"}
+    for benchmark in (
+        ("slippery-ant", "ant") if strategy == "adam_same_betas" else ("slippery-ant",)
+    ):
+        run = dict(zip(tables.ID, (benchmark, "plain", strategy, seed), strict=True))
+        rows["runs"].append({**run, **facts, "scenario_metric": "return", "tasks": 4})
+        for task in range(1, 5):
+            point = {"task": task, "metric": "return"}
+            shown = sign * value * (-1 if task == 1 else 1)
+            rows["performance"].append({**run, **point, "value": shown})
+            last = {"after_task": task, **point, "metric": "forward_return"}
+            moved = sign * value * (1 if task == 4 else -1)
+            rows["accuracy"].append({**run, **last, "value": moved})
+            for moment, of in (("end", -1), ("init", 1)):
+                dead = 3000 + (of if task == 4 else -of) * sign * value
+                about = {"task": task, "moment": moment, "split": "train", "layer": "all"}
+                about |= {"statistic": "exact_zero", "parameters": 1000, "value": dead}
+                rows["dead_units"].append({**run, **about})
 
 
 def _level(strategy, task, methods):
@@ -195,7 +233,8 @@ def test_what_the_paper_says_is_reproduced(as_claimed):
 
 
 def test_every_kind_of_claim_is_turned_round_below():
-    kinds = (*PLASTICITY, *METHODS, R_SQUARED, BY_QUADRATURE, *RANK, *UNITS, AT_EQUAL_RANK, BOUND)
+    sides = (R_SQUARED, BY_QUADRATURE, AT_EQUAL_RANK, BOUND)
+    kinds = (*PLASTICITY, *METHODS, *sides, *RANK, *UNITS, *AGENTS)
     assert starting(*kinds) == set(CLAIMS)
     assert all(starting(kind) for kind in kinds)
 
@@ -230,6 +269,12 @@ def test_units_ranks_and_bounds_the_other_way_are_contradicted():
     found = verdict_of(planted(units=-1))
     assert only(found, *UNITS, BOUND) == {"contradicted"}
     assert set(found.drop(sorted(starting(*UNITS, BOUND)))) == {"reproduced"}
+
+
+def test_agents_the_other_way_are_contradicted():
+    found = verdict_of(planted(agents=-1))
+    assert only(found, *AGENTS) == {"contradicted"}
+    assert set(found.drop(sorted(starting(*AGENTS)))) == {"reproduced"}
 
 
 def test_an_advantage_beyond_the_effective_rank_is_contradicted():
@@ -268,7 +313,7 @@ def test_every_entry_and_table_is_one_of_the_study():
         "strategy": set(RAW["strategies"]),
     }
     measures = {name.partition("~")[0] for name in RAW["measures"]}
-    made = {"runs", *measures, *RAW["tables"]}
+    made = {"runs", "accuracy", *measures, *RAW["tables"]}
     for name, claim in CLAIMS.items():
         for part in (claim, claim.precondition or claim):
             settings = part.settings
