@@ -20,6 +20,7 @@ from types import ModuleType
 
 from forgetting.errors import UserError
 from forgetting.settings import Settings
+from forgetting.syntax import tree
 
 PACKAGE = Path(__file__).parent
 KINDS = ("data", "benchmarks", "architectures", "strategies", "measures", "figures", "evidence")
@@ -96,7 +97,7 @@ def definitions(kind: str, name: str) -> set[str]:
     Raises:
         UserError: There is no such component.
     """
-    body = _tree(PACKAGE / kind / f"{find(kind, name)}.py").body
+    body = tree(PACKAGE / kind / f"{find(kind, name)}.py").body
     functions = {node.name for node in body if isinstance(node, ast.FunctionDef)}
     assigned = [node for node in body if isinstance(node, ast.Assign)]
     return functions | {ast.unparse(target) for node in assigned for target in node.targets}
@@ -109,8 +110,8 @@ def trained_by(benchmark: str) -> Path:
     Raises:
         UserError: There is no such benchmark.
     """
-    tree = _tree(PACKAGE / "benchmarks" / f"{find('benchmarks', benchmark)}.py")
-    for node in tree.body:
+    module = tree(PACKAGE / "benchmarks" / f"{find('benchmarks', benchmark)}.py")
+    for node in module.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "TRAINED_BY":
             return PACKAGE / f"{ast.literal_eval(node.value)}.py"
     return PACKAGE / "training.py"
@@ -126,9 +127,9 @@ def figures(study: str) -> dict[str, type[Settings]]:
     path = PACKAGE / "figures" / f"{study.replace('-', '_')}.py"
     if not path.exists():
         return {}
-    tree = _tree(path)
-    classes = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
-    functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    module = tree(path)
+    classes = {node.name for node in module.body if isinstance(node, ast.ClassDef)}
+    functions = [node.name for node in module.body if isinstance(node, ast.FunctionDef)]
     camel = {name: "".join(map(str.capitalize, name.split("_"))) for name in functions}
     return {name: class_of(path, camel[name]) for name in functions if camel[name] in classes}
 
@@ -140,8 +141,8 @@ def class_of(path: Path, name: str, *, documented: bool = False) -> type[Setting
     ``documented``: with the descriptions of its fields, which take a fifth of the time of parsing
     and which schemas alone need.
     """
-    tree = _tree(path)
-    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    module = tree(path)
+    classes = {node.name: node for node in module.body if isinstance(node, ast.ClassDef)}
     if name not in classes:
         return type(name, (Settings,), {"__module__": _module_name(path)})
     wanted: set[str] = set()
@@ -153,19 +154,19 @@ def class_of(path: Path, name: str, *, documented: bool = False) -> type[Setting
         pending += [other for other in used & set(classes) if other not in wanted]
     body = [
         node
-        for node in tree.body
+        for node in module.body
         if (isinstance(node, ast.ImportFrom) and node.module in SAFE_IMPORTS)
         or (isinstance(node, ast.Import) and all(a.name in SAFE_IMPORTS for a in node.names))
         or (isinstance(node, ast.ClassDef) and node.name in wanted)
     ]
     # Under the module's own name, by which pydantic finds the docstrings of fields.
     namespace: dict[str, object] = {"__name__": _module_name(path)}
-    module = ast.Module(body=body, type_ignores=[])  # type: ignore[arg-type]
+    evaluated = ast.Module(body=body, type_ignores=[])  # type: ignore[arg-type]
     _import_bases()  # not under the changed configuration
     usual = Settings.model_config["use_attribute_docstrings"]
     Settings.model_config["use_attribute_docstrings"] = documented
     try:
-        exec(compile(module, str(path), "exec"), namespace)
+        exec(compile(evaluated, str(path), "exec"), namespace)
     finally:
         Settings.model_config["use_attribute_docstrings"] = usual
     made = namespace[name]
@@ -183,8 +184,3 @@ def _import_bases() -> None:
 def _module_name(path: Path) -> str:
     inside = path.relative_to(PACKAGE) if path.is_relative_to(PACKAGE) else Path(path.name)
     return ".".join((PACKAGE.name, *inside.with_suffix("").parts))
-
-
-@functools.cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), str(path))

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from forgetting.syntax import tree
+
 PACKAGE = Path(__file__).parent
 NAME = PACKAGE.name
 LEFT_OUT = frozenset({f"{NAME}.fingerprint"})
@@ -87,7 +89,7 @@ def _path(module: str, root: Path) -> Path | None:
 def _imports(path: Path, module: str, is_package: bool) -> tuple[str, ...]:
     """Return the names that a file may import, first-party only; some are not modules."""
     found: list[str] = []
-    for node in _reached(_tree(path)):
+    for node in _reached(tree(path)):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -103,47 +105,45 @@ def _imports(path: Path, module: str, is_package: bool) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in found if name.split(".")[0] == NAME))
 
 
-def _reached(node: ast.AST) -> Iterator[ast.AST]:
+def _reached(root: ast.AST) -> Iterator[ast.AST]:
     """Walk a tree, leaving out what only a type checker reads."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
-            for other in child.orelse:
-                yield from (other, *_reached(other))
-            continue
-        yield child
-        yield from _reached(child)
-
-
-@functools.cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_bytes(), str(path))
+    pending = [root]
+    while pending:
+        node = pending.pop()
+        yield node
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            pending += node.orelse
+        else:
+            pending += ast.iter_child_nodes(node)
 
 
 @functools.cache
 def _digest(path: Path) -> str:
-    return hashlib.sha256("".join(_dump(_tree(path))).encode()).hexdigest()
+    text: list[str] = []
+    _dump(tree(path), text)
+    return hashlib.sha256("".join(text).encode()).hexdigest()
 
 
-def _dump(value: Any) -> Iterator[str]:
-    """Yield a canonical text of a syntax tree: no empty fields, no text that stands alone."""
+def _dump(value: Any, to: list[str]) -> None:
+    """Append a canonical text of a syntax tree: no empty fields, no text that stands alone."""
     if isinstance(value, ast.AST):
-        yield f"{type(value).__name__}("
+        to.append(f"{type(value).__name__}(")
         for name in value._fields:
             child = getattr(value, name, None)
             if child is None or child == [] or (name == "kind" and isinstance(value, ast.Constant)):
                 continue
-            yield f"{name}="
-            yield from _dump(child)
-        yield ")"
+            to.append(f"{name}=")
+            _dump(child, to)
+        to.append(")")
     elif isinstance(value, list):
-        yield "["
+        to.append("[")
         for item in value:
             if not _is_text(item):
-                yield from _dump(item)
-                yield ","
-        yield "]"
+                _dump(item, to)
+                to.append(",")
+        to.append("]")
     else:
-        yield repr(value)
+        to.append(repr(value))
 
 
 def _is_text(node: Any) -> bool:
