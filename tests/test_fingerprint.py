@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from forgetting import fingerprint as module
-from forgetting.fingerprint import PACKAGE, closure, fingerprint
+from forgetting.fingerprint import LEFT_OUT, PACKAGE, closure, fingerprint
 
 FILES = {
     "__init__.py": '"""A package."""',
@@ -46,7 +46,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def value(root: Path, *strategies: str) -> str:
-    for cached in (module._tree, module._digest, module._imports):
+    for cached in (module.tree, module._digest, module._imports):
         cached.cache_clear()
     return fingerprint("work", [("strategies", name) for name in strategies], root=root)
 
@@ -154,7 +154,7 @@ def test_importing_a_command_loads_nothing_outside_its_closure(command: str) -> 
         text=True,
         env={"PYTHONPATH": str(PACKAGE.parent)},
     )
-    loaded = set(shown.stdout.split()) - {"forgetting.fingerprint"}
+    loaded = set(shown.stdout.split()) - LEFT_OUT
     assert loaded <= set(closure(command, []))
 
 

@@ -57,7 +57,7 @@ def test_a_part_without_rows(tables):
 
 @pytest.mark.parametrize("words", ["last third", "middle tenth", "first", "tenth", "Last"])
 def test_other_words_are_the_users_mistake(tables, words):
-    with pytest.raises(UserError, match="is not known; use a number, last, or first or last"):
+    with pytest.raises(UserError, match="is not known; use a number, last, after first, or"):
         chosen(tables, "long", words)
 
 

@@ -41,8 +41,7 @@ def schemas() -> dict[str, dict[str, Any]]:
 
 def _study() -> dict[str, Any]:
     schema = StudyFile.model_json_schema()
-    training = components.class_of(components.PACKAGE / "training.py", "Settings", documented=True)
-    settings = training.model_json_schema()
+    settings = _training()
     schema["$defs"] |= {**settings.pop("$defs", {}), "Training": settings}
     for owner in (schema, schema["$defs"]["Group"]):
         owner["properties"]["training"] = {"$ref": "#/$defs/Training"}
@@ -53,6 +52,18 @@ def _study() -> dict[str, Any]:
     schema["$defs"] |= {**definitions, "Preset": preset}
     schema["properties"]["presets"]["additionalProperties"] = {"$ref": "#/$defs/Preset"}
     return schema
+
+
+def _training() -> dict[str, Any]:
+    """Return the settings of all training loops, as if they were those of one."""
+    loops = {components.trained_by(name) for name in components.names("benchmarks")}
+    found: dict[str, Any] = {}
+    for path in sorted(loops):  # the last is training.py: the loop over images
+        loop = components.class_of(path, "Settings", documented=True).model_json_schema()
+        for key in ("$defs", "properties"):
+            loop[key] = {**found.get(key, {}), **loop.get(key, {})}
+        found = loop
+    return found
 
 
 def _optional(schema: Any) -> Any:
