@@ -16,6 +16,7 @@ GAINS = {
     "kaiming_uniform": (2, 2, 2),
     "kaiming_uniform_linear_head": (2, 2, 1),
     "lecun_normal": (1, 1, 1),
+    "lecun_uniform": (1, 1, 1),
     "kaiming_normal": (2, 1, 1),
     "kaiming_fan_out": (2, 1, 1),
     "torchvision": (2, None, None),
