@@ -43,7 +43,6 @@ from forgetting.settings import Settings as BaseSettings
 if TYPE_CHECKING:
     from forgetting.runs import RunView
 
-NEEDS = "checkpoints"
 COLUMNS = {
     "seed": "int64",
     "task": "int64",

@@ -39,7 +39,6 @@ from forgetting.stages import HEAD, Stages
 if TYPE_CHECKING:
     from forgetting.runs import RunView
 
-NEEDS = "checkpoints"
 ENVIRONMENTS = True
 COLUMNS = {
     "seed": "int64",

@@ -33,7 +33,6 @@ from forgetting.weights import weight_matrices
 if TYPE_CHECKING:
     from forgetting.runs import RunView
 
-NEEDS = "checkpoints"
 COLUMNS = {
     "seed": "int64",
     "task": "int64",

@@ -22,7 +22,6 @@ from forgetting.stages import HEAD
 if TYPE_CHECKING:
     from forgetting.runs import RunView
 
-NEEDS = "checkpoints"
 ENVIRONMENTS = True
 COLUMNS = {
     "seed": "int64",

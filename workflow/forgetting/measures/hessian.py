@@ -58,7 +58,6 @@ __all__ = [
     "smoothed_density",
 ]
 
-NEEDS = "checkpoints"
 ENVIRONMENTS = True
 COLUMNS = {
     "seed": "int64",

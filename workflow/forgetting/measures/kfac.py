@@ -40,7 +40,6 @@ from forgetting.measures.erank import effective_rank
 if TYPE_CHECKING:
     from forgetting.runs import RunView
 
-NEEDS = "checkpoints"
 COLUMNS = {
     "seed": "int64",
     "task": "int64",

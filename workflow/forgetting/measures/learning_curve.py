@@ -20,7 +20,6 @@ from forgetting.tasks import ImageBenchmark
 if TYPE_CHECKING:
     from forgetting.runs import RunView
 
-NEEDS = "checkpoints"
 COLUMNS = {
     "seed": "int64",
     "task": "int64",

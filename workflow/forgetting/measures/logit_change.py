@@ -49,7 +49,6 @@ from forgetting.training import Settings as TrainingSettings
 if TYPE_CHECKING:
     from forgetting.runs import RunView
 
-NEEDS = "checkpoints"
 COLUMNS = {
     "seed": "int64",
     "task": "int64",

@@ -67,7 +67,6 @@ from forgetting.settings import Settings as BaseSettings
 if TYPE_CHECKING:
     from forgetting.runs import Checkpoint, RunView
 
-NEEDS = "checkpoints"
 COLUMNS = {
     "seed": "int64",
     "task": "int64",

@@ -25,7 +25,6 @@ from forgetting.weights import weight_matrices
 if TYPE_CHECKING:
     from forgetting.runs import RunView
 
-NEEDS = "checkpoints"
 ENVIRONMENTS = True
 COLUMNS = {
     "seed": "int64",

@@ -28,7 +28,6 @@ from forgetting.stages import HEAD, Stages
 if TYPE_CHECKING:
     from forgetting.runs import RunView
 
-NEEDS = "checkpoints"
 COLUMNS = {
     "seed": "int64",
     "task": "int64",

@@ -43,7 +43,6 @@ from forgetting.stages import Stages
 if TYPE_CHECKING:
     from forgetting.runs import RunView
 
-NEEDS = "checkpoints"
 COLUMNS = {
     "seed": "int64",
     "task": "int64",
