@@ -2,7 +2,8 @@
 
 Benchmark ``permuted-mnist`` with every strategy (``layer_norm_l2`` on a network of its own) and
 ``permuted-digits`` with SGD on a network whose spectrum is known. Twenty tasks, measured at their
-start every fourth. Seed 1 of SGD on permuted-mnist diverges in task 15.
+start every fourth. Seed 1 of SGD on permuted-mnist diverges in task 15. On ``slippery-ant``, which
+has no data set, agents learn from rollouts that tasks cut in two; seed 2 of Adam diverges in task 3.
 """
 
 from collections.abc import Iterator
@@ -31,6 +32,14 @@ TASKS = 20
 MEASURED = [1, 5, 9, 13, 17, 20]
 SEEDS = [0, 1, 2]
 DIVERGED = ("permuted-mnist", "sgd", 1, 15)
+AGENTS = {  # the return that a strategy comes to in a task, and what it loses with every further one
+    "adam_same_betas": (900.0, 150.0),
+    "l2": (900.0, 80.0),
+    "l2_effective_rank": (950.0, 10.0),
+    "replace_most_useful_l2": (800.0, 40.0),
+}
+CHANGES = [1000, 2000, 3000, 4000]  # steps after which a task ends; the last is the end
+ROLLOUT = 64
 EPS = [0.0001, 0.01, 0.1, 1.0]
 DIM = {"permuted-mnist": 1000, "permuted-digits": 120}
 STEPS = {"permuted-mnist": [40], "permuted-digits": [10, 40]}
@@ -83,6 +92,7 @@ def study() -> dict[str, pd.DataFrame]:
                         or (row["task"] == until and not started)
                     ):
                         rows[name].append({**identity, **row})
+    rows["history"] = list(_agents(rows["runs"]))
     found = {name: pd.DataFrame(table) for name, table in rows.items()}
     curvature = found.pop("curvature")
     nodes = curvature["statistic"].isin(tables.EIGENVALUES)
@@ -95,6 +105,29 @@ def study() -> dict[str, pd.DataFrame]:
     )
     found["runs"] = found["runs"].astype(dict.fromkeys(["diverged_task", "diverged_step"], "Int64"))
     return found
+
+
+def _agents(runs: list[Row]) -> Iterator[Row]:
+    """Yield the history of agents and add them to the runs."""
+    for number, (strategy, (reached, lost)) in enumerate(AGENTS.items()):
+        for seed in SEEDS:
+            noise = np.random.default_rng([100 + number, seed])
+            entry = ("slippery-ant", "actor-critic", strategy, seed)
+            identity = dict(zip(tables.ID, entry, strict=True))
+            until = 3 if (strategy, seed) == ("adam_same_betas", 2) else None
+            about = {"datasets": "", "stand_in": False, "evidence": "reduced"}
+            about |= {"scenario_metric": "return", "tasks": len(CHANGES)}
+            runs.append({**identity, **_ending(number, until), **about})
+            for update in range(1, CHANGES[-1] // ROLLOUT + 1):
+                step = update * ROLLOUT
+                task = int(np.searchsorted(CHANGES, step)) + 1
+                if until is not None and task >= until:
+                    break
+                within = (step - 1) % 1000 / 1000
+                value = (reached - lost * (task - 1)) * (0.3 + 0.7 * within) + noise.normal(0, 20)
+                about = {"task": task, "epoch": 10 * update, "step": step}
+                for statistic, shown in (("return", value), ("friction", 0.1 * task)):
+                    yield {**identity, **about, "statistic": statistic, "value": float(shown)}
 
 
 def _ending(number: int, until: int | None) -> Row:

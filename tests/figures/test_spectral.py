@@ -20,6 +20,7 @@ MNIST = {"benchmark": "permuted-mnist"}
 DIGITS = {"benchmark": "permuted-digits"}
 FIGURES: dict[str, dict[str, object]] = {
     "performance_over_tasks": MNIST,
+    "return_over_steps": {"benchmark": "slippery-ant", "published": True},
     "spectra": MNIST,
     "epsilon_rank_against_performance": MNIST,
     "r_squared_by_epsilon": MNIST,
@@ -35,6 +36,7 @@ FIGURES: dict[str, dict[str, object]] = {
 }
 NEEDS = {
     "performance_over_tasks": ["performance"],
+    "return_over_steps": ["history"],
     "spectra": ["spectra"],
     "epsilon_rank_against_performance": ["rank_and_performance"],
     "r_squared_by_epsilon": ["rank_and_performance"],
@@ -82,7 +84,7 @@ def test_nothing_is_clipped_or_covered(drawn, component):
 @pytest.mark.parametrize("component", FIGURES)
 def test_data_and_seeds_are_named(drawn, component):
     said = words(drawn[component][0])
-    assert "Stand-in data: digits" in said
+    assert ("Stand-in data: digits" in said) == (component != "return_over_steps")
     if component == "loss_landscape":
         assert "seed 0" in said
     elif component == "run_time":

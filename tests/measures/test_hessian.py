@@ -272,8 +272,9 @@ def test_the_exact_spectrum_of_a_small_network(growing: RunView) -> None:
     assert len(frame) == len(without) + len(added)
     samples = Samples(growing, 15)
     for index, seed in enumerate(SEEDS):
-        given = samples.draw(index, 2, "train")
-        matrix = dense(growing.network(index, "task-2"), given).detach().double().numpy()
+        network = growing.network(index, "task-2")
+        given = samples.draw(index, 2, "train", network)
+        matrix = dense(network, given).detach().double().numpy()
         expected = np.linalg.eigvalsh(matrix)
         own = added[added["seed"] == seed]
         found = own[own["statistic"] == "eigenvalue"].sort_values("index")["value"].to_numpy()
@@ -343,7 +344,7 @@ def test_a_diverged_seed_has_no_rows_from_then_on(growing: RunView) -> None:
     assert (SEEDS[0], 2, "end") in found
 
 
-def test_images_of_added_classes() -> None:
+def test_images_of_added_classes(growing: RunView) -> None:
     """Of both classes that task 2 adds, as the third and fourth of those that compete."""
     benchmark = incremental.build(
         [toy.dataset()],
@@ -354,22 +355,25 @@ def test_images_of_added_classes() -> None:
         dtype=torch.float64,
     )
     run = RunView({"seeds": [4, 7]}, {}, Path(), benchmark, torch.device("cpu"))
+    any_network = growing.network(0, "task-0")  # images do not depend on it
     for index in (0, 1):
         new = benchmark.added(2, "train")[index]  # type: ignore[attr-defined]
-        inputs, targets, outputs = Samples(run, 1000, added=True).draw(index, 2, "train")
+        inputs, targets, outputs = Samples(run, 1000, added=True).draw(
+            index, 2, "train", any_network
+        )
         assert torch.equal(inputs, benchmark.pool.inputs(torch.from_numpy(new)))
         assert outputs is not None
         names = outputs.nonzero()[:, 0]
         assert torch.equal(names[targets], benchmark.pool.labels[torch.from_numpy(new)])
         assert len(names) == 4
         few = Samples(run, 7, added=True)
-        assert len(few.draw(index, 2, "held_out").targets) == 7
+        assert len(few.draw(index, 2, "held_out", any_network).targets) == 7
         (about,) = few.about()
         assert (about["split"], about["images"], about["seeds"]) == ("held_out", 7, [[4, 7][index]])
-        every = Samples(run, 1000).draw(index, 2, "train")
+        every = Samples(run, 1000).draw(index, 2, "train", any_network)
         assert len(every.targets) == 2 * len(targets)
 
 
 def test_images_of_added_classes_need_tasks_that_grow(growing: RunView) -> None:
     with pytest.raises(UserError, match="do not grow"):
-        Samples(growing, 10, added=True).draw(0, 1, "train")
+        Samples(growing, 10, added=True).draw(0, 1, "train", growing.network(0, "task-0"))

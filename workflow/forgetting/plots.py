@@ -76,7 +76,7 @@ LOOKS = {
     "continual_backprop": Look("#009E73", "X", "CBP"),
     "continual_backprop_l2": Look("#009E73", "H", "CBP + L2"),
     "adam": Look("#0072B2", "o", "Adam"),
-    "adam_same_betas": Look("#D55E00", "o", "Adam, same betas"),
+    "adam_same_betas": Look("#D55E00", "p", "Adam, same betas"),
     "adam_reset": Look("#E69F00", "s", "Adam, reset"),
     "layer_norm_l2": Look("#56B4E9", "s", "LN + L2"),
     "spectral_norm": Look("#7F6000", "h", "Spectral norm"),
