@@ -3,7 +3,8 @@
 Benchmark ``permuted-mnist`` with every strategy (``layer_norm_l2`` on a network of its own) and
 ``permuted-digits`` with SGD on a network whose spectrum is known. Twenty tasks, measured at their
 start every fourth. Seed 1 of SGD on permuted-mnist diverges in task 15. On ``slippery-ant``, which
-has no data set, agents learn from rollouts that tasks cut in two; seed 2 of Adam diverges in task 3.
+has no data set, agents learn from rollouts that tasks cut in two; there seed 2 of Adam diverges in
+task 3.
 """
 
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ TASKS = 20
 MEASURED = [1, 5, 9, 13, 17, 20]
 SEEDS = [0, 1, 2]
 DIVERGED = ("permuted-mnist", "sgd", 1, 15)
-AGENTS = {  # the return that a strategy comes to in a task, and what it loses with every further one
+AGENTS = {  # the return that a strategy comes to in its first task, what it loses with every other
     "adam_same_betas": (900.0, 150.0),
     "l2": (900.0, 80.0),
     "l2_effective_rank": (950.0, 10.0),

@@ -358,7 +358,7 @@ def test_images_of_added_classes(growing: RunView) -> None:
     any_network = growing.network(0, "task-0")  # images do not depend on it
     for index in (0, 1):
         new = benchmark.added(2, "train")[index]  # type: ignore[attr-defined]
-        inputs, targets, outputs = Samples(run, 1000, added=True).draw(
+        inputs, targets, outputs, _ = Samples(run, 1000, added=True).draw(
             index, 2, "train", any_network
         )
         assert torch.equal(inputs, benchmark.pool.inputs(torch.from_numpy(new)))
