@@ -32,7 +32,8 @@ AGAINST = ("nc1-rises", "nc1-goes-against")
 BEYOND = "nc1-goes-against-accuracy-beyond"
 LONGER = ("epochs-on-task-1", "nc1-after-task-1")
 TELLS_MORE = "epochs-tell-more"
-COSTS = ("warm-starting-costs", "a-longer-warm-up")
+SCRATCH = "warm-starting-costs"
+COSTS = (SCRATCH, "a-longer-warm-up")
 EARLY = ("nc1-goes-with", "nc2-goes-with", "nc3-goes-with", "nc4-goes-against")
 COLLAPSES = "the-warm-up-collapses"
 UNRELATED = "nc1-is-unrelated"
@@ -58,13 +59,13 @@ class Planted:
     def __init__(self, *, moments=MOMENTS, longest=LONGEST, decays=tuple(DECAYS), **answers):
         self.say = {
             **dict.fromkeys(("lost", "against", "longer", "costs", "early", "perturb"), 1),
-            **dict.fromkeys(("rewarded", "helps", "breaks", "decayed", "best"), 1),
+            **dict.fromkeys(("rewarded", "helps", "breaks", "decayed", "best", "learned"), 1),
             "late": 0,
             **answers,
         }
         self.moments = moments
         self.rng = np.random.default_rng(0)
-        names = ("runs", "performance", "neural_collapse", "continued")
+        names = ("runs", "performance", "online", "neural_collapse", "continued")
         self.rows = {name: [] for name in names}
         for seed in range(SEEDS):
             self._tasks(seed)
@@ -124,6 +125,8 @@ class Planted:
         run = self._run("warm-start", "scratch", seed)
         alone = {"task": 2, "metric": "task_masked", "value": 0.58 + self.noise()}
         self.rows["performance"].append({**run, **alone})
+        learned = 0.99 if self.say["learned"] == 1 else 0.4
+        self.rows["online"].append({**run, "task": 2, "value": learned + self.noise()})
         epochs = np.array(self.moments, dtype=float)
         wave = self.rng.normal(0, 0.1, len(epochs))
         plastic = np.exp(-epochs / 40) + wave
@@ -254,6 +257,12 @@ def test_a_warm_up_that_costs_nothing_is_contradicted_and_nothing_is_concluded_o
     assert conditional["note"].str.contains("precondition unmet").all()
 
 
+def test_a_network_that_was_stopped_before_it_learned_its_images_is_no_reference():
+    found = verdict_of(planted(learned=-1))
+    assert only(found, SCRATCH) == {"inconclusive"}
+    assert rest(found, SCRATCH) == {"reproduced"}
+
+
 def test_a_collapse_that_goes_with_plasticity_is_contradicted():
     found = verdict_of(planted(early=-1))
     assert only(found, *EARLY, WANES, COLLAPSES) == {"contradicted"}
@@ -311,7 +320,7 @@ def test_every_entry_and_table_is_one_of_the_study():
         "started_strategy": set(RAW["strategies"]),
         "arm": set(RAW["strategies"]),
     }
-    made = {"runs", *(name.partition("~")[0] for name in RAW["measures"]), *RAW["tables"]}
+    made = {"runs", "online", *(name.partition("~")[0] for name in RAW["measures"]), *RAW["tables"]}
     for name, claim in CLAIMS.items():
         for part in (claim, claim.precondition or claim):
             settings = part.settings
