@@ -95,44 +95,79 @@ def test_on_a_cpu_steps_of_one_sample_are_taken_seed_by_seed():
     assert vectorises({**spec, "training": {"batch_size": 2}}, torch.device("cpu"))
 
 
-@pytest.mark.parametrize("seeds", [1, 2])
-def test_a_term_whose_gradient_is_written_out_is_that_of_the_loop(seeds):
-    strategy = Strategy.from_entry(
-        {
-            "parts": [
-                {"component": "spectral_norm", "settings": {"strength": 0.1, "iterations": 12}},
-                {"component": "l2", "settings": {"strength": 0.01}},
-            ]
-        }
-    )
+SPECTRAL = [
+    {"component": "spectral_norm", "settings": {"strength": 0.1, "iterations": 12}},
+    {"component": "l2", "settings": {"strength": 0.01}},
+]
+REPLACING = {"rate": 0.02, "maturity": 5}
+
+
+@pytest.mark.parametrize(
+    ("seeds", "parts"),
+    [
+        (1, SPECTRAL),
+        (2, SPECTRAL),
+        (1, [{"component": "continual_backprop", "settings": REPLACING}]),
+        (1, [{"component": "replace_most_useful", "settings": REPLACING}, *SPECTRAL]),
+        (1, [{"component": "redo", "settings": {"threshold": 0.3, "every": 7}}]),
+    ],
+)
+def test_steps_written_out_are_those_of_the_loop(seeds, parts):
+    strategy = Strategy.from_entry({"parts": parts})
     settings = Settings(batch_size=1, learning_rate=0.1, dtype="float64")
-    inputs, targets = stream(seeds, 30)
+    inputs, targets = stream(seeds, 60)
     written, looped = (Ensemble([network(s) for s in range(seeds)]) for _ in range(2))
     fast, slow = Steps(written, strategy, settings), Steps(looped, strategy, settings)
     assert fast.online is not None
-    found = fast.steps_of_one(inputs, targets, strategy.start(written))
-    memory = strategy.start(looped)
+    generators = {}
+
+    def draws(ensemble):
+        def generator(position, role):
+            key = (id(ensemble), position, role)
+            return generators.setdefault(key, torch_generator("online", position, role))
+
+        def drawn(step):
+            return strategy.draw(ensemble, generator, step)
+
+        return drawn
+
+    own, found = strategy.start(written), []
+    for part, first in ((slice(0, 25), 1), (slice(25, None), 26)):
+        own, facts = fast.steps_of_one(
+            inputs[:, part], targets[:, part], own, draws(written), first
+        )
+        found.append(facts)
+    found = {name: torch.cat([facts[name] for facts in found]) for name in found[0]}
+    memory, drawn = strategy.start(looped), draws(looped)
     everything = Context(torch.ones(OUTPUTS, dtype=bool), torch.ones(0, OUTPUTS, dtype=bool))
     context = everything if seeds == 1 else Context(*(torch.stack([x] * seeds) for x in everything))
     gather = looped.gather
     for step in range(inputs.shape[1]):
         batch = Batch(gather(inputs[:, step, None]), gather(targets[:, step, None]), None)
-        memory, facts = slow.step(batch, 1, memory, context, {}, step + 1)
+        memory, facts = slow.step(batch, 1, memory, context, drawn(step + 1), step + 1)
         assert set(facts) == set(found)
         for name, value in facts.items():
             torch.testing.assert_close(found[name][step], value.to(found[name]), rtol=1e-9, atol=0)
     for name, parameter in written.params.items():
         torch.testing.assert_close(parameter, looped.params[name], rtol=1e-9, atol=1e-12)
-    assert found["spectral_norm"].min() > 0
+    torch.testing.assert_close(own, memory, rtol=1e-9, atol=1e-12)
+    if "spectral_norm" in found:
+        assert found["spectral_norm"].min() > 0
+    if any("born" in fact for layers in memory.values() for fact in layers.values() if layers):
+        born = [layer["born"] for layer in memory[next(iter(memory))].values()]
+        assert torch.cat(born).any()  # units were replaced
 
 
 def test_a_strategy_that_looks_into_the_step_is_not_written_out():
     settings = Settings(batch_size=1)
-    for component, written in (
-        ("spectral_norm", True),
-        ("l2", True),
-        ("continual_backprop", False),
+    for component, seeds, written in (
+        ("spectral_norm", 2, True),
+        ("l2", 2, True),
+        ("continual_backprop", 1, True),
+        ("continual_backprop", 2, False),
+        ("si", 1, False),
+        ("ewc", 1, False),
     ):
         strategy = Strategy.from_entry({"parts": [{"component": component, "settings": {}}]})
-        steps = Steps(Ensemble([network()]), strategy, settings)
+        steps = Steps(Ensemble([network(s) for s in range(seeds)]), strategy, settings)
         assert (steps.online is not None) == written

@@ -195,11 +195,11 @@ class Loop:
             of = batch(first, first + own.every)
             self.steps.own_step(key, own.rate, of, self.memory, context)
 
-    def drawn(self) -> dict[str, Any]:
+    def drawn(self, step: int) -> dict[str, Any]:
         """Return what the strategy draws for a step, with a leading seed axis if stacked."""
         if not self._draws_chance:
             return {}
-        return self.strategy.draw(self.ensemble, self._torch_generator, self.taken + 1)
+        return self.strategy.draw(self.ensemble, self._torch_generator, step)
 
     def _torch_generator(self, position: int, role: str) -> torch.Generator:
         key = f"{position}/{role}"

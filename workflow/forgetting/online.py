@@ -12,7 +12,8 @@ the loop of ``forgetting.steps`` does in dozens of framework calls a layer is a 
 results are the same up to rounding.
 
 It applies to fully connected ReLU networks under plain stochastic gradient descent (with L2) where
-all outputs compete and no strategy looks into the step; ``applies`` decides. Seeds are trained in
+all outputs compete and no strategy looks into the step (on a CPU it may look at the outputs of
+stages afterwards); ``applies`` decides. Seeds are trained in
 turn on a CPU; on a GPU together, by graphs of many steps captured once and replayed, so that no
 time goes into launching kernels.
 """
@@ -69,6 +70,7 @@ class Online:
         rate: float,
         decay: float,
         terms: Callable[[int, Tensors], Written] | None = None,
+        after: Callable[[int, Tensors], None] | None = None,
     ) -> dict[str, Tensor]:
         """Take one step for each sample in order.
 
@@ -79,6 +81,8 @@ class Online:
             decay: L2 coefficient.
             terms: Returns loss terms of a network's own and their gradients, by place and
                 parameters of the seed; on a CPU only.
+            after: Is called after every step with its place and the outputs of all stages from
+                before it, (1, width), which hold until the next; on a CPU and one seed only.
 
         Returns:
             ``loss``, ``accuracy`` and terms by name of every sample before its step, (n, S).
@@ -103,6 +107,8 @@ class Online:
                     rate=rate,
                     decay=decay,
                     terms=None if terms is None else partial(terms, seed, own),
+                    after=after,
+                    stages=list(self._ensemble.network.stages),
                     params=own,
                 )
                 found.append(logits)
@@ -148,6 +154,8 @@ def _one_network(
     decay: float,
     params: Mapping[str, Tensor],
     terms: Callable[[], Written] | None,
+    after: Callable[[int, Tensors], None] | None,
+    stages: Sequence[str],
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the logits (n, K) and terms (n,) before each step; ``layers`` change in place."""
     keep = 1.0 - rate * decay
@@ -163,7 +171,9 @@ def _one_network(
     ]
     noted: list[dict[str, Tensor]] = []
     pulls: list[dict[str, Gradient]] = []
-    for image, target, out in zip(images.unbind(), wanted.unbind(), logits.unbind(), strict=True):
+    outputs = dict(zip(stages, (unit[None] for unit in units), strict=True))
+    samples = zip(images.unbind(), wanted.unbind(), logits.unbind(), strict=True)
+    for place, (image, target, out) in enumerate(samples):
         below = image
         for (weight, bias), unit in zip(hidden, units, strict=False):
             below = relu_(addmv(bias, weight, below, out=unit))
@@ -188,6 +198,9 @@ def _one_network(
                     params[name].sub_(gradient, alpha=rate)
                 else:
                     params[name].addr_(*gradient, alpha=-rate)
+        if after is not None:
+            outputs[stages[-1]] = out[None]
+            after(place, outputs)
     names = noted[0] if noted else {}
     return logits, {name: torch.stack([values[name] for values in noted]) for name in names}
 

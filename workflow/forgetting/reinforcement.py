@@ -200,7 +200,7 @@ class Training(Loop):
 
             for step in range(steps):
                 self.own_steps(several, step, steps, context, "before")
-                batch, drawn = several(step, step + 1), self.drawn()
+                batch, drawn = several(step, step + 1), self.drawn(self.taken + 1)
                 self.memory, facts = self.steps.step(
                     batch, settings.batch_size, self.memory, context, drawn, self.taken + 1
                 )

@@ -49,7 +49,8 @@ class Steps:
         plain = strategy.plain and (objective is cross_entropy)
         sgd = settings.optimizer == "sgd" and settings.momentum == 0 and settings.batch_size == 1
         on_cpu = next(iter(ensemble.params.values())).device.type == "cpu"
-        alone = not strategy.has("loss") or on_cpu
+        looks = strategy.has("loss") or strategy.has("after_step")
+        alone = not looks or (on_cpu and not (strategy.has("after_step") and ensemble.stacked))
         written_out = plain and sgd and alone and applies(ensemble.network)
         self.online = Online(ensemble) if written_out else None
         """Steps written out, where nothing but plain steps of one sample is asked for."""
@@ -67,8 +68,19 @@ class Steps:
             decay=settings.weight_decay + self.strategy.optimizer().get("weight_decay", 0.0),
         )
 
-    def steps_of_one(self, inputs: Tensor, targets: Tensor, memory: Memory) -> dict[str, Tensor]:
-        """Take a step for each sample (S, n, ...) in order; return their facts, each (n, S)."""
+    def steps_of_one(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        memory: Memory,
+        drawn: Callable[[int], dict[str, Any]],
+        number: int,
+    ) -> tuple[Memory, dict[str, Tensor]]:
+        """Take a step for each sample (S, n, ...) in order.
+
+        Returns the strategy's memory and the steps' facts, each (n, S). ``drawn`` returns what the
+        strategy's parts draw for a step by its number, and ``number`` is that of the first step.
+        """
         assert self.online is not None
 
         def terms(seed: int, params: Tensors) -> Written:
@@ -76,17 +88,24 @@ class Steps:
             own = tree_map(lambda leaf: leaf[seed], memory) if stacked else memory
             return self.strategy.loss_gradients(params, own)
 
+        slots = {name: self.optimizer.moments(name) for name in self.ensemble.params}
+
+        def after(place: int, activations: Tensors) -> None:
+            nonlocal memory
+            step = number + place
+            known = {"activations": activations, "slots": slots, "step": step}
+            memory = self.strategy.after_step(self.ensemble, memory, known, drawn(step))
+
         facts = self.online.run(
             inputs,
             targets,
             rate=self.optimizer.rate,
             decay=self.optimizer.decay,
             terms=terms if self.strategy.has("loss") else None,
+            after=after if self.strategy.has("after_step") else None,
         )
-        return {
-            **facts,
-            TOTAL: sum((f for n, f in facts.items() if n != "accuracy"), start=torch.zeros(())),
-        }
+        total = sum((f for n, f in facts.items() if n != "accuracy"), start=torch.zeros(()))
+        return memory, {**facts, TOTAL: total}
 
     def step(
         self,

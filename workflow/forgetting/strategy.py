@@ -260,8 +260,12 @@ class Strategy:
 
     @property
     def plain(self) -> bool:
-        """Whether nothing is asked of a step but terms whose gradients are written out."""
-        if any(self.has(hook) for hook in ("plan", "after_step", "frozen")):
+        """Whether nothing is asked of a step but terms whose gradients are written out, and
+        nothing is wanted after it that was not there without the framework's own step.
+        """
+        if any(self.has(hook) for hook in ("plan", "frozen")):
+            return False
+        if not self.facts("after_step") <= {"activations", "slots", "drawn", "step"}:
             return False
         return all(part.hook("loss_gradient") for _, part, _ in self._with("loss"))
 

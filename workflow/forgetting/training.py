@@ -182,7 +182,10 @@ class Training(Loop):
                 count = self._undisturbed(steps, chunk, list(moments))
                 window = resident[:, self.step : self.step + count]
                 samples = benchmark.fetch(window, phase.task)
-                self.record.add_steps(self.steps.steps_of_one(*samples, self.memory))
+                self.memory, facts = self.steps.steps_of_one(
+                    *samples, self.memory, self.drawn, self.taken + 1
+                )
+                self.record.add_steps(facts)
             else:
                 self._one_step(phase, context, indices, owners, resident, mixed=mixed)
                 count = 1
@@ -246,7 +249,7 @@ class Training(Loop):
             new,
             self.memory,
             context,
-            self.drawn(),
+            self.drawn(self.taken + 1),
             self.taken + 1,
         )
         self.record.add_step(facts)
