@@ -22,7 +22,10 @@ def actions(steps, seeds=2, scale=1.0):
 @pytest.mark.parametrize("contact_forces", [True, False])
 def test_a_step_is_that_of_gymnasium_to_the_bit(contact_forces):
     mine = pack(1, contact_forces=contact_forces)
-    theirs = AntEnv(include_cfrc_ext_in_observation=contact_forces)
+    theirs = AntEnv(
+        include_cfrc_ext_in_observation=contact_forces,
+        contact_cost_weight=5e-4 if contact_forces else 0.0,
+    )
     theirs.np_random = numpy_generator("ants", 0)
     np.testing.assert_array_equal(mine.observations[0], theirs.reset()[0])
     assert mine.observations.shape == (1, ants.OBSERVATIONS[contact_forces])

@@ -96,10 +96,13 @@ class Ants:
         Args:
             generators: One for every seed; it draws where episodes start.
             episode: Steps after which an episode is cut off.
-            contact_forces: Whether observations include them.
+            contact_forces: Whether they are observed and paid for.
         """
         self.episode = episode
-        self.ants = [Ant(include_cfrc_ext_in_observation=contact_forces) for _ in generators]
+        forces = {"include_cfrc_ext_in_observation": contact_forces}
+        if not contact_forces:
+            forces["contact_cost_weight"] = 0
+        self.ants = [Ant(**forces) for _ in generators]
         self.observations = np.zeros((len(self.ants), OBSERVATIONS[contact_forces]))
         """(S, n): what each ant observes now."""
         self.elapsed = np.zeros(len(self.ants), dtype=np.int64)

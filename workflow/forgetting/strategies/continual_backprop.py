@@ -23,7 +23,8 @@ layer's biases; but the code sets f to 0 first and adds nothing (its code for co
 mean to). ``transfer_bias`` is false, as published results came about; true is as the paper says.
 
 The published code resets Adam's moments of replaced units (and a count of steps for every weight,
-which torch's Adam does not keep, so that a new unit's first steps are larger here), never momentum.
+which torch's Adam does not keep: the first step of a new unit's weights is (1 - b1) / sqrt(1 - b2)
+times as large here, 3 times with betas 0.9 and 0.999, a tenth with 0.99 and 0.99), never momentum.
 """
 
 from typing import Annotated, Literal

@@ -7,7 +7,11 @@ results are therefore another method's, and have a name of their own here.
 * Of the eligible units those of the LARGEST utility are replaced.
 * New outgoing weights are drawn as well, uniform in +-sqrt(6 / fan_in) of the next layer.
 * u <- eta u + (1 - eta) |mean h| mean|w_out|, without correction for its start at 0.
-* Nothing is transferred to biases. Adam's moments of replaced units are cleared, momentum is not.
+* Nothing is transferred to biases. Adam's moments of replaced units are cleared, and the count of
+  steps of each of their weights, which is not kept here (see ``continual_backprop``); momentum is
+  not.
+* For agents, activations are those of the step's own minibatch; in the code they are from when the
+  agent acted.
 
 For kernels the code takes their height for the fan-in (it reads the first axis of rows x columns x
 inputs x outputs), so that a new channel of a 5x5 convolution gets weights in +-1.1;
