@@ -44,10 +44,11 @@ def by_framework(net, inputs, targets, *, rate, decay):
 
 @pytest.mark.parametrize("decay", [0.0, 0.01])
 @pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("layer_norm", [False, True])
 @pytest.mark.parametrize("hidden", [(7, 6, 5), (4,)])
-def test_it_is_stochastic_gradient_descent(seeds, hidden, decay):
+def test_it_is_stochastic_gradient_descent(seeds, hidden, layer_norm, decay):
     inputs, targets = stream(seeds, 40)
-    ensemble = Ensemble([network(seed, hidden) for seed in range(seeds)])
+    ensemble = Ensemble([network(seed, hidden, layer_norm=layer_norm) for seed in range(seeds)])
     steps = online.Online(ensemble)
     # In two stretches, as an interrupted training takes them.
     parts = [
@@ -55,7 +56,7 @@ def test_it_is_stochastic_gradient_descent(seeds, hidden, decay):
         for part in (slice(0, 25), slice(25, None))
     ]
     for seed in range(seeds):
-        alone = network(seed, hidden)
+        alone = network(seed, hidden, layer_norm=layer_norm)
         losses, hits = by_framework(alone, inputs[seed], targets[seed], rate=0.1, decay=decay)
         found = torch.cat([part["loss"][:, seed] for part in parts])
         torch.testing.assert_close(found, losses, rtol=1e-10, atol=1e-12)
@@ -82,6 +83,8 @@ def test_all_seeds_at_once_are_the_seeds_in_turn():
 
 def test_which_networks_it_applies_to():
     assert online.applies(network())
+    assert online.applies(network(layer_norm=True))
+    assert not online.applies(network(layer_norm=True), on_cpu=False)
     assert not online.applies(network(activation="tanh"))
     generator = torch_generator("other")
     assert not online.applies(resnet18.build((3, 8, 8), 3, resnet18.Settings(width=2), generator))

@@ -25,6 +25,8 @@ Array = NDArray[np.float64]
 ACTIONS = 8
 OBSERVATIONS = {True: 105, False: 27}
 """Numbers in an observation with and without contact forces."""
+CONTACT_COST = 5e-4
+"""Gymnasium's, for every squared contact force."""
 PHYSICS = mujoco.mjtState.mjSTATE_INTEGRATION
 """All that the simulation's next step depends on."""
 
@@ -99,10 +101,13 @@ class Ants:
             contact_forces: Whether they are observed and paid for.
         """
         self.episode = episode
-        forces = {"include_cfrc_ext_in_observation": contact_forces}
-        if not contact_forces:
-            forces["contact_cost_weight"] = 0
-        self.ants = [Ant(**forces) for _ in generators]
+        self.ants = [
+            Ant(
+                include_cfrc_ext_in_observation=contact_forces,
+                contact_cost_weight=CONTACT_COST if contact_forces else 0.0,
+            )
+            for _ in generators
+        ]
         self.observations = np.zeros((len(self.ants), OBSERVATIONS[contact_forces]))
         """(S, n): what each ant observes now."""
         self.elapsed = np.zeros(len(self.ants), dtype=np.int64)

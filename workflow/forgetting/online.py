@@ -11,6 +11,9 @@ never formed: every weight is read three times (forward, backward, update) and w
 the loop of ``forgetting.steps`` does in dozens of framework calls a layer is a handful here; the
 results are the same up to rounding.
 
+With layer normalisation between W_l h + b and the nonlinearity, delta_l is taken through it too
+(on a CPU), by the framework's own kernels for one vector.
+
 It applies to fully connected ReLU networks under plain stochastic gradient descent (with L2) where
 all outputs compete and no strategy looks into the step (on a CPU it may look at the outputs of
 stages afterwards); ``applies`` decides. Seeds are trained in
@@ -34,18 +37,26 @@ GRAPH = 100
 """Steps of one captured graph."""
 
 
-def applies(network: Stages) -> bool:
-    """Whether the network is linear layers with ReLU between them, on flattened images."""
+def applies(network: Stages, *, on_cpu: bool = True) -> bool:
+    """Whether the network is linear layers with ReLU between them, on flattened images.
+
+    On a CPU there may be layer normalisation before each ReLU.
+    """
     *hidden, head = network.stages.values()
     if not isinstance(head, nn.Linear):
         return False
+    known = [(nn.Linear, nn.ReLU), *([(nn.Linear, nn.LayerNorm, nn.ReLU)] if on_cpu else [])]
     for stage in hidden:
         layers = [layer for layer in stage.children() if not isinstance(layer, nn.Flatten)]
-        if [type(layer) for layer in layers] != [nn.Linear, nn.ReLU]:
+        if not any(_are(layers, kinds) for kinds in known):
             return False
     return all(
         layer.bias is not None for layer in network.modules() if isinstance(layer, nn.Linear)
     )
+
+
+def _are(layers: Sequence[nn.Module], kinds: Sequence[type[nn.Module]]) -> bool:
+    return len(layers) == len(kinds) and all(map(isinstance, layers, kinds))
 
 
 class Online:
@@ -58,6 +69,13 @@ class Online:
             if isinstance(module, nn.Linear)
         ]
         assert self._names[-1][0].startswith(f"stages.{HEAD}")
+        # By the stage they are in, as linear layers are.
+        self._norms = {
+            stage: (name, module.eps)
+            for stage, within in ensemble.network.stages.items()
+            for name, module in within.named_modules(prefix=f"stages.{stage}")
+            if isinstance(module, nn.LayerNorm)
+        }
         self._ensemble = ensemble
         self._graph: _Graph | None = None
 
@@ -100,15 +118,18 @@ class Online:
             found, others = [], []
             for seed in range(len(images)):
                 own = {n: self._ensemble.spread(p)[seed] for n, p in self._ensemble.params.items()}
+                stages = list(self._ensemble.network.stages)
+                norms = [self._norm(stage, own) for stage in stages[:-1]]
                 logits, more = _one_network(
                     [(weight[seed], bias[seed]) for weight, bias in layers],
+                    norms,
                     images[seed],
                     wanted[seed],
                     rate=rate,
                     decay=decay,
                     terms=None if terms is None else partial(terms, seed, own),
                     after=after,
-                    stages=list(self._ensemble.network.stages),
+                    stages=stages,
                     params=own,
                 )
                 found.append(logits)
@@ -118,6 +139,12 @@ class Online:
         hits = (logits.argmax(dim=-1) == targets).float()
         named = {n: torch.stack([more[n] for more in others], dim=1) for n in others[0]}
         return {"loss": losses.T, **named, "accuracy": hits.T}
+
+    def _norm(self, stage: str, params: Tensors) -> "_LayerNorm | None":
+        if stage not in self._norms:
+            return None
+        name, eps = self._norms[stage]
+        return _LayerNorm(params[f"{name}.weight"], params[f"{name}.bias"], eps)
 
     def _on_gpu(
         self,
@@ -145,8 +172,38 @@ class Online:
         return torch.cat(found, dim=1)
 
 
+class _LayerNorm:
+    """Layer normalisation of one vector z, before a ReLU; scale and shift change in place."""
+
+    def __init__(self, scale: Tensor, shift: Tensor, eps: float) -> None:
+        self.scale, self.shift, self.eps = scale, shift, eps
+        self.sums = torch.empty_like(shift)
+        """(width,): z is written here."""
+
+    def relu(self, out: Tensor) -> Tensor:
+        """Write what comes out behind the ReLU, (width,)."""
+        normed, self._mean, self._spread = torch.native_layer_norm(
+            self.sums, self.shift.shape, self.scale, self.shift, self.eps
+        )
+        return torch.clamp_min(normed, 0, out=out)
+
+    def backward(self, delta: Tensor) -> None:
+        """Turn the gradient (width,) before the ReLU into that of z, in place; keep the rest."""
+        of_sums, self._of_scale, self._of_shift = torch.ops.aten.native_layer_norm_backward(
+            delta, self.sums, self.shift.shape, self._mean, self._spread,
+            self.scale, self.shift, [True, True, True],
+        )  # fmt: skip
+        delta.copy_(of_sums)
+
+    def step(self, rate: float, keep: float) -> None:
+        """Take the step of scale and shift."""
+        for parameter, gradient in ((self.scale, self._of_scale), (self.shift, self._of_shift)):
+            parameter.mul_(keep).sub_(gradient, alpha=rate)
+
+
 def _one_network(
     layers: Sequence[tuple[Tensor, Tensor]],
+    norms: Sequence[_LayerNorm | None],
     images: Tensor,
     wanted: Tensor,
     *,
@@ -166,7 +223,7 @@ def _one_network(
     relu_, zero_where_off = torch.relu_, torch.ops.aten.threshold_backward.grad_input
     addmv, mv, softmax = torch.addmv, torch.mv, torch.softmax
     downwards = [
-        (layers[depth + 1][0].T, deltas[depth + 1], units[depth], deltas[depth])
+        (layers[depth + 1][0].T, deltas[depth + 1], units[depth], deltas[depth], norms[depth])
         for depth in reversed(range(len(hidden)))
     ]
     noted: list[dict[str, Tensor]] = []
@@ -175,13 +232,19 @@ def _one_network(
     samples = zip(images.unbind(), wanted.unbind(), logits.unbind(), strict=True)
     for place, (image, target, out) in enumerate(samples):
         below = image
-        for (weight, bias), unit in zip(hidden, units, strict=False):
-            below = relu_(addmv(bias, weight, below, out=unit))
+        for (weight, bias), unit, norm in zip(hidden, units, norms, strict=False):
+            if norm is None:
+                below = relu_(addmv(bias, weight, below, out=unit))
+            else:
+                addmv(bias, weight, below, out=norm.sums)
+                below = norm.relu(unit)
         addmv(head_bias, head, below, out=out)
         softmax(out, 0, out=deltas[-1]).sub_(target)
         # Every delta and every term by the old weights, before any of them is changed.
-        for upper, delta, unit, own in downwards:
+        for upper, delta, unit, own, norm in downwards:
             zero_where_off(mv(upper, delta, out=own), unit, 0, grad_input=own)
+            if norm is not None:
+                norm.backward(own)
         if terms is not None:
             values, pulls = terms()
             noted.append(values)
@@ -192,6 +255,9 @@ def _one_network(
                 bias.mul_(keep)
             bias.sub_(delta, alpha=rate)
             below = unit
+        for norm in norms:
+            if norm is not None:
+                norm.step(rate, keep)
         for pull in pulls:
             for name, gradient in pull.items():
                 if isinstance(gradient, Tensor):

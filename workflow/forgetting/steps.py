@@ -51,7 +51,7 @@ class Steps:
         on_cpu = next(iter(ensemble.params.values())).device.type == "cpu"
         looks = strategy.has("loss") or strategy.has("after_step")
         alone = not looks or (on_cpu and not (strategy.has("after_step") and ensemble.stacked))
-        written_out = plain and sgd and alone and applies(ensemble.network)
+        written_out = plain and sgd and alone and applies(ensemble.network, on_cpu=on_cpu)
         self.online = Online(ensemble) if written_out else None
         """Steps written out, where nothing but plain steps of one sample is asked for."""
         self.restart()
