@@ -65,15 +65,18 @@ def test_parsing_is_fast_and_loads_no_torch() -> None:
         "    p.everything(s)\n"
         "print(time.process_time() - start)\n"
     )
-    shown = subprocess.run(
-        [sys.executable, "-c", code],
-        check=True,
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-        env={"PYTHONPATH": "workflow"},
-    )
-    assert float(shown.stdout) < 1.0
+    spent = []
+    for _ in range(3):  # the least, because other processes on the machine slow this one down
+        shown = subprocess.run(
+            [sys.executable, "-c", code],
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd=REPOSITORY,
+            env={"PYTHONPATH": "workflow"},
+        )
+        spent.append(float(shown.stdout))
+    assert min(spent) < 1.0
 
 
 def test_merging() -> None:

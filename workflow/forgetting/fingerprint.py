@@ -90,7 +90,7 @@ def _path(module: str, root: Path) -> Path | None:
 def _imports(path: Path, module: str, is_package: bool) -> tuple[str, ...]:
     """Return the names that a file may import, first-party only; some are not modules."""
     found: list[str] = []
-    for node in _reached(tree(path)):
+    for node in _statements(tree(path)):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -100,22 +100,29 @@ def _imports(path: Path, module: str, is_package: bool) -> tuple[str, ...]:
             base = parents[: len(parents) - node.level + 1] if node.level else []
             source = ".".join([*base, *([node.module] if node.module else [])])
             found += [source, *(f"{source}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "TRAINED_BY":
+        elif isinstance(node, ast.Assign) and _named(node.targets[0], "TRAINED_BY"):
             # A benchmark that is trained on by another loop names its module.
             found.append(f"{NAME}.{ast.literal_eval(node.value)}")
     return tuple(dict.fromkeys(name for name in found if name.split(".")[0] == NAME))
 
 
-def _reached(root: ast.AST) -> Iterator[ast.AST]:
-    """Walk a tree, leaving out what only a type checker reads."""
+def _statements(root: ast.AST) -> Iterator[ast.AST]:
+    """Walk the statements of a tree, leaving out what only a type checker reads."""
     pending = [root]
     while pending:
         node = pending.pop()
         yield node
-        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
-            pending += node.orelse
-        else:
-            pending += ast.iter_child_nodes(node)
+        blocks = ["orelse", "finalbody", "handlers", "cases"]
+        if not (isinstance(node, ast.If) and _named(node.test, "TYPE_CHECKING")):
+            blocks.append("body")
+        for block in blocks:
+            inside = getattr(node, block, ())
+            pending += inside if isinstance(inside, list) else ()
+
+
+def _named(node: ast.AST, name: str) -> bool:
+    """Whether an expression is a name, or an attribute of that name."""
+    return getattr(node, "id", None) == name or getattr(node, "attr", None) == name
 
 
 @functools.cache
@@ -134,7 +141,10 @@ def _dump(value: Any, to: list[str]) -> None:
             if child is None or child == [] or (name == "kind" and isinstance(value, ast.Constant)):
                 continue
             to.append(f"{name}=")
-            _dump(child, to)
+            if isinstance(child, str | int):  # most are
+                to.append(repr(child))
+            else:
+                _dump(child, to)
         to.append(")")
     elif isinstance(value, list):
         to.append("[")
