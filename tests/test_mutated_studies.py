@@ -127,7 +127,6 @@ def test_a_mutated_study(root: Path, study: dict[str, Any]) -> None:
             "results": "results",
             "download": False,
             "device": "cpu",
-            "gpu_slots": 1,
         }
     )
 )
