@@ -1,0 +1,160 @@
+"""Snakemake with the shipped SLURM profile, and what SLURM says of the jobs it submitted."""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slurm import shell, until
+
+from clones import Clone
+
+SNAKEMAKE = str(Path(__file__).with_name("looking_often.py"))
+# What a cluster without an accounting database and without accounts needs.
+OPTIONS = (
+    *("--workflow-profile", "workflow/profiles/slurm"),
+    *("--slurm-status-command", "squeue", "--slurm-no-account"),
+    *("--default-resources", "slurm_partition=main"),
+)
+SLOW = "split-digits/mlp/experience_replay/seeds0-1"
+"""A run of about 20 seconds: long enough to be disturbed on the way."""
+ASKED = {"gpu": 1, "mem_mb": 1234, "runtime": 77, "threads": 2}
+"""What the other two runs ask for."""
+SUBMITTED = re.compile(r"SLURM jobid (\d+) \(log: .*/rule_(\w+)/([^/]*)/")
+
+
+@dataclass
+class Job:
+    """A job in SLURM's queue."""
+
+    number: str
+    rule: str
+    wildcards: str
+    """Their values, joined by underscores."""
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What SLURM knows of it, by SLURM's names."""
+        shown = shell(f"scontrol show job --oneliner {self.number}")
+        return dict(part.split("=", 1) for part in shown.split() if "=" in part)
+
+    @property
+    def state(self) -> str:
+        """PENDING, RUNNING, COMPLETED, ..."""
+        return self.facts["JobState"]
+
+    def runs(self) -> None:
+        """Wait until it runs; one that was requeued need not wait two minutes for that."""
+
+        def started() -> bool:
+            if self.state == "PENDING":
+                shell(f"scontrol update JobId={self.number} StartTime=now", check=False)
+            return self.state == "RUNNING"
+
+        until(started, f"job {self.number} running", every=1)
+
+
+class Controller:
+    """A Snakemake that gives its jobs to SLURM."""
+
+    def __init__(self, clone: Clone, results: Path, *targets: str, config: str = "") -> None:
+        """Start it; it makes ``targets``."""
+        results.mkdir(parents=True, exist_ok=True)
+        self.results = results
+        self._log = results.parent / f"controller-{len(list(results.parent.glob('*.txt')))}.txt"
+        settings = [f"results={results}", "device=cpu", *config.split()]
+        with self._log.open("w") as log:
+            self._process = clone.start(
+                [SNAKEMAKE, *targets, *OPTIONS, "--config", *settings],
+                stdout=log,
+                start_new_session=True,
+            )
+
+    @property
+    def said(self) -> str:
+        """What it printed."""
+        return self._log.read_text()
+
+    def jobs(self, rule: str = "train") -> list[Job]:
+        """Return the jobs of a rule that it submitted."""
+        return [Job(*found) for found in SUBMITTED.findall(self.said) if found[1] == rule]
+
+    def job(self, number: int = 1) -> Job:
+        """Return the n-th training that it submits, once it has."""
+        until(lambda: len(self.jobs()) >= number or self.ended, f"{number} jobs of training")
+        assert len(self.jobs()) >= number, self.said
+        return self.jobs()[number - 1]
+
+    @property
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def ends(self, status: int = 0, *, seconds: float = 400) -> None:
+        """Wait for its end, which has this status."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        assert self._process.poll() == status, f"status {self._process.poll()}:\n{self.said}"
+
+    def kill(self) -> None:
+        """End it and what it started here, as kill -9 does."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of a run."""
+
+    results: Path
+    path: str
+
+    @property
+    def folder(self) -> Path:
+        return self.results / "quick/collapse/runs" / self.path
+
+    @property
+    def target(self) -> str:
+        return f"quick/collapse/runs/{self.path}/run.json"
+
+    @property
+    def said(self) -> str:
+        """Its log."""
+        path = self.results / f"quick/collapse/logs/train/{self.path}.log"
+        return path.read_text() if path.exists() else ""
+
+    def is_amid(self, *, after: float = 0.0) -> None:
+        """Wait until it is in the midst of training, has saved a state, and got further than so."""
+
+        def amid() -> bool:
+            try:
+                at = json.loads((self.folder / ".resume/progress.json").read_text())
+            except FileNotFoundError:
+                return False
+            assert at["task"] < at["tasks"], f"too fast to be disturbed: {at}"
+            saved = any(self.folder.glob(".resume/*/group-*/rolling.pt"))
+            return saved and at["task"] > 1 and at["progress"] > after
+
+        until(amid, f"the midst of {self.path}")
+
+    @property
+    def progress(self) -> float:
+        """The share that is trained."""
+        return float(json.loads((self.folder / ".resume/progress.json").read_text())["progress"])
+
+    @property
+    def outcome(self) -> dict[str, Any]:
+        """Return what must be equal bit for bit."""
+        record = json.loads((self.folder / "run.json").read_text())
+        files = [*self.folder.glob("*.parquet"), *self.folder.glob("checkpoints/*")]
+        return {
+            "status": record["status"],
+            "checkpoints": record["checkpoints"],
+            "files": {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(files)},
+        }

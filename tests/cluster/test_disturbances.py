@@ -1,0 +1,113 @@
+"""Whatever befalls a job or its controller on SLURM: the same numbers, and nothing done twice."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from controllers import SLOW, Controller, Run
+from slurm import NODE, shell
+
+from clones import Clone
+
+pytestmark = pytest.mark.cluster
+Start = Callable[..., Controller]
+WAITED = "another process trains this run: waiting"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Return the run that is disturbed."""
+    return Run(tmp_path / "results", SLOW)
+
+
+def resumed(run: Run, undisturbed: Run) -> None:
+    """Hold that the run was interrupted and taken up, and that nobody can tell."""
+    assert run.said.count("resumed at task") == 1, run.said
+    assert run.outcome == undisturbed.outcome
+
+
+def test_job_is_cancelled(start: Start, run: Run, undisturbed: Run) -> None:
+    controller = start(run.target)
+    first = controller.job(1)
+    run.is_amid()
+    shell(f"scancel {first.number}")
+    controller.ends()
+    assert first.state == "CANCELLED"
+    assert controller.job(2).state == "COMPLETED"
+    resumed(run, undisturbed)
+
+
+@pytest.mark.ci
+def test_job_is_requeued(start: Start, run: Run, undisturbed: Run) -> None:
+    controller = start(run.target)
+    job = controller.job()
+    run.is_amid()
+    shell(f"scontrol requeue {job.number}")
+    job.runs()
+    controller.ends()
+    assert (job.facts["Restarts"], len(controller.jobs())) == ("1", 1)
+    resumed(run, undisturbed)
+
+
+def test_job_is_preempted(start: Start, run: Run, undisturbed: Run) -> None:
+    controller = start(run.target)
+    job = controller.job()
+    run.is_amid()
+    shell("sbatch --partition=urgent --exclusive --output=/dev/null --wrap='sleep 1'")
+    job.runs()
+    controller.ends()
+    assert (job.facts["Restarts"], len(controller.jobs())) == ("1", 1)
+    resumed(run, undisturbed)
+
+
+def test_node_is_down_and_up_again(start: Start, run: Run, undisturbed: Run) -> None:
+    controller = start(run.target)
+    job = controller.job()
+    run.is_amid()
+    shell(f"scontrol update NodeName={NODE} State=DOWN Reason=test")
+    assert job.state != "RUNNING"
+    shell(f"scontrol update NodeName={NODE} State=RESUME")
+    job.runs()
+    controller.ends()
+    assert (job.facts["Restarts"], len(controller.jobs())) == ("1", 1)
+    resumed(run, undisturbed)
+
+
+@pytest.mark.ci
+def test_controller_is_killed_and_another_started(
+    start: Start, run: Run, undisturbed: Run, clone: Clone
+) -> None:
+    first = start(run.target)
+    orphan = first.job()
+    run.is_amid()
+    first.kill()
+    refused = start(run.target)
+    refused.ends(1)
+    assert "Directory cannot be locked" in refused.said
+    clone.snakemake("--unlock", "--config", f"results={run.results}")
+    second = start(run.target)
+    double = second.job()
+    double.runs()
+    assert orphan.state == "RUNNING"
+    second.ends()
+    # The old job trained it to its end; the new one waited, and published the same again.
+    assert orphan.state == double.state == "COMPLETED"
+    assert run.said.count(WAITED) == 1
+    assert run.said.count("finished before: published again") == 1
+    assert "resumed" not in run.said
+    assert run.outcome == undisturbed.outcome
+
+
+def test_controller_is_killed_and_the_old_job_too(
+    start: Start, run: Run, undisturbed: Run, clone: Clone
+) -> None:
+    first = start(run.target)
+    orphan = first.job()
+    run.is_amid()
+    first.kill()
+    clone.snakemake("--unlock", "--config", f"results={run.results}")
+    second = start(run.target)
+    second.job().runs()
+    shell(f"scancel {orphan.number}")
+    second.ends()
+    resumed(run, undisturbed)
