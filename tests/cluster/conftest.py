@@ -28,7 +28,7 @@ atexit.register(_record)
 def longer(study: dict[str, Any]) -> None:
     """Change the tiny study: two seeds, many epochs, and runs that ask for a GPU."""
     study["seeds"] = ["0-1"]
-    study["training"] |= {"epochs": 300, "checkpoints": [0, 1, 3, 5]}
+    study["training"] |= {"epochs": 200, "checkpoints": [0, 1, 3, 5]}
     runs = study["runs"]
     runs["narrow"]["strategies"] = ["experience_replay"]
     runs["wide"] |= {"strategies": ["sgd", "lwf"], "resources": ASKED}
@@ -45,12 +45,10 @@ def cluster() -> Iterator[None]:
     if reason is not None:
         pytest.skip(reason)
     try:
-        context = slurm.running()
-        context.__enter__()
+        with slurm.running():
+            yield
     except (slurm.Foreign, slurm.DoesNotStart) as error:
         pytest.skip(str(error))
-    yield
-    context.__exit__(None, None, None)
 
 
 @pytest.fixture(scope="session")

@@ -101,6 +101,10 @@ class Controller:
             self._process.wait(seconds)
         assert self._process.poll() == status, f"status {self._process.poll()}:\n{self.said}"
 
+    def interrupt(self) -> None:
+        """Send what Ctrl-C sends."""
+        self._process.send_signal(signal.SIGINT)
+
     def kill(self) -> None:
         """End it and what it started here, as kill -9 does."""
         with contextlib.suppress(ProcessLookupError):

@@ -9,10 +9,12 @@ keys, sockets, states and logs are in a folder of its own under /run.
 """
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -20,17 +22,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ETC = Path("/etc/slurm")
-HOME = Path("/run/forgetting-test-slurm")
+HOME = Path("/run/forgetting-tests")
 MARK = "# Written by the tests of the workflow `forgetting`, which remove it again.\n"
 PACKAGES = ("slurm-wlm", "munge")
 DAEMONS = ("munged", "slurmctld", "slurmd")
+NAME = "forgetting-tests"
 NODE = socket.gethostname().split(".")[0]
 GPUS = 2
 
 # Two partitions, so that jobs of the one are preempted by jobs of the other. More CPUs than the
 # machine may have: jobs are to run side by side.
 CONFIGURATION = f"""{MARK}
-ClusterName=forgetting
+ClusterName={NAME}
 SlurmctldHost={NODE}(127.0.0.1)
 SlurmUser=root
 SlurmdUser=root
@@ -85,6 +88,8 @@ def refuse_foreign() -> None:
             raise Foreign(f"{path} was not written by these tests; {advice}")
     if "SLURM_CONF" in os.environ:
         raise Foreign(f"SLURM_CONF names {os.environ['SLURM_CONF']}; {advice}")
+    if not (ETC / "slurm.conf").exists() and shell("sinfo --noheader", check=False):
+        raise Foreign(f"sinfo shows a cluster; {advice}")
     ours = [pid for pid in (_pid(name) for name in DAEMONS) if pid is not None]
     for pid in processes("slurmctld", "slurmd"):
         if pid not in ours:
@@ -125,18 +130,28 @@ def running() -> Iterator[None]:
         DoesNotStart: A daemon did not.
     """
     refuse_foreign()
-    stop()
-    try:
-        _start()
-        yield
-    finally:
+    with HOME.with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Foreign("these tests run already, elsewhere on this machine") from None
         stop()
+        try:
+            _start()
+            yield
+        finally:
+            stop()
 
 
 def empty() -> None:
-    """Cancel all jobs and wait for their end."""
+    """Cancel all jobs and wait for their end; end what SLURM lost sight of."""
     shell("scancel --user=root", check=False)
     until(lambda: not shell("squeue --noheader"), "an empty queue", seconds=60)
+    mine = f"SLURM_CLUSTER_NAME={NAME}".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if mine in (process / "environ").read_bytes().split(b"\0"):
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 def stop() -> None:
@@ -181,28 +196,30 @@ def until(
 
 
 def _start() -> None:
-    ETC.mkdir(parents=True, exist_ok=True)
-    for name in ("munge", "slurmctld", "slurmd"):
-        (HOME / name).mkdir(parents=True)
-    for number in range(GPUS):  # plain files are refused as devices
-        os.mknod(HOME / f"nvidia{number}", 0o600 | 0o020000, os.makedev(1, 3))
-    for name, text in FILES.items():
-        (ETC / name).write_text(text)
-    key = HOME / "munge" / "key"
-    key.write_bytes(os.urandom(128))
-    key.chmod(0o400)
     own = {"key-file": "key", "socket": "socket", "pid-file": "munged.pid"}
     own |= {"seed-file": "seed", "log-file": "log"}
     options = " ".join(f"--{option}={HOME}/munge/{name}" for option, name in own.items())
     try:
-        shell(f"munged {options}")
-        shell("slurmctld")
-        shell("slurmd")
+        _write_files()
+        for daemon in (f"munged {options}", "slurmctld", "slurmd"):
+            shell(daemon)
         until(lambda: "idle" in shell("sinfo --noheader --format=%t"), "an idle node", seconds=60)
-    except (subprocess.CalledProcessError, TimeoutError) as error:
+    except (subprocess.CalledProcessError, OSError) as error:
         logs = "\n".join(p.read_text()[-2000:] for p in HOME.glob("**/*log") if p.is_file())
-        said = getattr(error, "stderr", "")
-        raise DoesNotStart(f"{error}\n{said}{logs}") from error
+        raise DoesNotStart(f"{error}\n{getattr(error, 'stderr', '')}{logs}") from error
+
+
+def _write_files() -> None:
+    ETC.mkdir(parents=True, exist_ok=True)
+    for name in ("munge", "slurmctld", "slurmd"):
+        (HOME / name).mkdir(parents=True)
+    for number in range(GPUS):  # plain files are refused as devices
+        os.mknod(HOME / f"nvidia{number}", stat.S_IFCHR | 0o600, os.makedev(1, 3))
+    key = HOME / "munge" / "key"
+    key.write_bytes(os.urandom(128))
+    key.chmod(0o400)
+    for name, text in FILES.items():
+        (ETC / name).write_text(text)
 
 
 def _pid(daemon: str) -> int | None:
@@ -216,6 +233,7 @@ def _pid(daemon: str) -> int | None:
 
 
 def processes(*names: str) -> list[int]:
+    """Return the processes of programs with these names."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has ended meanwhile

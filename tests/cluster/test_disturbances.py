@@ -98,6 +98,19 @@ def test_controller_is_killed_and_another_started(
     assert run.outcome == undisturbed.outcome
 
 
+def test_controller_is_interrupted_and_started_again(
+    start: Start, run: Run, undisturbed: Run
+) -> None:
+    first = start(run.target)
+    job = first.job()
+    run.is_amid()
+    first.interrupt()
+    first.ends(1)
+    assert job.state == "CANCELLED"
+    start(run.target).ends()
+    resumed(run, undisturbed)
+
+
 def test_controller_is_killed_and_the_old_job_too(
     start: Start, run: Run, undisturbed: Run, clone: Clone
 ) -> None:

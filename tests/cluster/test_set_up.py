@@ -34,6 +34,12 @@ def test_another_configuration_by_name_is_refused(monkeypatch: pytest.MonkeyPatc
         slurm.refuse_foreign()
 
 
+def test_cluster_without_a_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slurm, "shell", lambda command, check: "main* up infinite 5 idle n[1-5]")
+    with pytest.raises(slurm.Foreign, match="sinfo shows a cluster"):
+        slurm.refuse_foreign()
+
+
 def test_daemon_of_somebody_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slurm, "processes", lambda *names: [12345])
     with pytest.raises(slurm.Foreign, match="12345"):
