@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import slurm
-from controllers import ASKED, SLOW, Controller, Run
+from controllers import ASKED, SLOW, Controller, Run, copy_for_slurm
 
-from clones import Clone, copy_repository
+from clones import Clone
 
 RECORD = """
 import atexit, json, os, sys, time
@@ -45,7 +45,8 @@ def cluster() -> Iterator[None]:
     if reason is not None:
         pytest.skip(reason)
     try:
-        with slurm.running():
+        with slurm.running(), pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PATH", f"{slurm.PROGRAMS}:{os.environ['PATH']}")
             yield
     except (slurm.Foreign, slurm.DoesNotStart) as error:
         pytest.skip(str(error))
@@ -54,7 +55,7 @@ def cluster() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """Return a copy of the repository whose runs are long enough to be disturbed."""
-    made = copy_repository(tmp_path_factory.mktemp("cluster") / "clone with space")
+    made = copy_for_slurm(tmp_path_factory.mktemp("cluster") / "clone with space")
     made.study(longer)
     # States every half second instead of every minute, so that little is trained again.
     made.edit("workflow/forgetting/commands/train.py", "default=60.0", "default=0.5")

@@ -13,20 +13,26 @@ from typing import Any
 
 from slurm import shell, until
 
-from clones import Clone
+from clones import Clone, copy_repository
+from studies import REPOSITORY
 
 SNAKEMAKE = str(Path(__file__).with_name("looking_often.py"))
-# What a cluster without an accounting database and without accounts needs.
-OPTIONS = (
-    *("--workflow-profile", "workflow/profiles/slurm"),
-    *("--slurm-status-command", "squeue", "--slurm-no-account"),
-    *("--default-resources", "slurm_partition=main"),
-)
+PROFILE = ("--workflow-profile", "workflow/profiles/slurm")
 SLOW = "split-digits/mlp/experience_replay/seeds0-1"
 """A run of about 20 seconds: long enough to be disturbed on the way."""
 ASKED = {"gpu": 1, "mem_mb": 1234, "runtime": 77, "threads": 2}
 """What the other two runs ask for."""
 SUBMITTED = re.compile(r"SLURM jobid (\d+) \(log: .*/rule_(\w+)/([^/]*)/")
+
+
+def copy_for_slurm(target: Path) -> Clone:
+    """Copy the repository, and add to the profile what the README tells a user to add."""
+    clone = copy_repository(target)
+    section = (REPOSITORY / "README.md").read_text().split("### On a SLURM cluster\n")[1]
+    settings = re.findall(r"```yaml\n(.*?)```", section.split("\n## ")[0], re.DOTALL)
+    profile = clone.path("workflow/profiles/slurm/profile.v9+.yaml")
+    profile.write_text("\n".join([profile.read_text(), *settings]))
+    return clone
 
 
 @dataclass
@@ -71,7 +77,7 @@ class Controller:
         settings = [f"results={results}", "device=cpu", *config.split()]
         with self._log.open("w") as log:
             self._process = clone.start(
-                [SNAKEMAKE, *targets, *OPTIONS, "--config", *settings],
+                [SNAKEMAKE, *targets, *PROFILE, "--config", *settings],
                 stdout=log,
                 start_new_session=True,
             )

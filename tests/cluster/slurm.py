@@ -23,6 +23,9 @@ from pathlib import Path
 
 ETC = Path("/etc/slurm")
 HOME = Path("/run/forgetting-tests")
+PROGRAMS = HOME / "programs"
+"""To be put in front of PATH: without a database of accounts, `sacctmgr` knows none."""
+ACCOUNT = "mygroup"
 MARK = "# Written by the tests of the workflow `forgetting`, which remove it again.\n"
 PACKAGES = ("slurm-wlm", "munge")
 DAEMONS = ("munged", "slurmctld", "slurmd")
@@ -30,8 +33,8 @@ NAME = "forgetting-tests"
 NODE = socket.gethostname().split(".")[0]
 GPUS = 2
 
-# Two partitions, so that jobs of the one are preempted by jobs of the other. More CPUs than the
-# machine may have: jobs are to run side by side.
+# Partitions, account and constraint are those of the README's example; jobs of the partition
+# `urgent` preempt others. More CPUs than the machine may have: jobs are to run side by side.
 CONFIGURATION = f"""{MARK}
 ClusterName={NAME}
 SlurmctldHost={NODE}(127.0.0.1)
@@ -59,8 +62,9 @@ ReturnToService=2
 MailProg=/bin/true
 GresTypes=gpu
 SlurmdParameters=config_overrides
-NodeName={NODE} NodeAddr=127.0.0.1 CPUs=8 RealMemory=64000 Gres=gpu:{GPUS}
-PartitionName=main Nodes={NODE} Default=YES MaxTime=INFINITE State=UP PriorityTier=1
+NodeName={NODE} NodeAddr=127.0.0.1 CPUs=8 RealMemory=64000 Feature=a100 Gres=gpu:{GPUS}
+PartitionName=cpu Nodes={NODE} Default=YES MaxTime=INFINITE State=UP PriorityTier=1
+PartitionName=gpu Nodes={NODE} MaxTime=INFINITE State=UP PriorityTier=1
 PartitionName=urgent Nodes={NODE} MaxTime=INFINITE State=UP PriorityTier=2
 """
 DEVICES = f"{MARK}Name=gpu File={HOME}/nvidia[0-{GPUS - 1}] Flags=nvidia_gpu_env\n"
@@ -181,7 +185,7 @@ def shell(command: str, *, check: bool = True) -> str:
 
 
 def until(
-    true: Callable[[], object], what: str, *, seconds: float = 120, every: float = 0.2
+    true: Callable[[], object], what: str, *, seconds: float = 300, every: float = 0.2
 ) -> None:
     """Wait until a function returns something true.
 
@@ -218,6 +222,9 @@ def _write_files() -> None:
     key = HOME / "munge" / "key"
     key.write_bytes(os.urandom(128))
     key.chmod(0o400)
+    PROGRAMS.mkdir()
+    (PROGRAMS / "sacctmgr").write_text(f"#!/bin/sh\necho {ACCOUNT}\n")
+    (PROGRAMS / "sacctmgr").chmod(0o755)
     for name, text in FILES.items():
         (ETC / name).write_text(text)
 

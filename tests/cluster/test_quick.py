@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from controllers import Controller, Run
+from controllers import Controller, Run, copy_for_slurm
 
-from clones import Clone, copy_repository
+from clones import Clone
 from studies import REPOSITORY
 
 pytestmark = pytest.mark.cluster
@@ -18,7 +18,7 @@ STUDY = "workflow/studies/collapse.yaml"
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """Return a copy of the repository whose only study is the shipped one."""
-    made = copy_repository(tmp_path_factory.mktemp("quick") / "clone")
+    made = copy_for_slurm(tmp_path_factory.mktemp("quick") / "clone")
     shutil.copy(REPOSITORY / STUDY, made.path(STUDY))
     return made
 

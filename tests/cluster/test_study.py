@@ -41,9 +41,18 @@ def test_job_is_given_what_the_study_asks_for(finished: Controller) -> None:
         assert facts["MinMemoryNode"] == f"{ASKED['mem_mb']}M"
         assert facts["TimeLimit"] == f"01:{ASKED['runtime'] - 60}:00"
         assert facts["CPUs/Task"] == facts["NumCPUs"] == str(ASKED["threads"])
-        assert (facts["Partition"], facts["Requeue"]) == ("main", "1")
     (other,) = [job for job in finished.jobs() if "_mlp_" in job.wildcards]
     assert "TresPerJob" not in other.facts
+
+
+def test_job_is_given_what_the_user_adds_to_the_profile(finished: Controller) -> None:
+    for facts in (job.facts for job in finished.jobs()):
+        assert (facts["Account"], facts["Partition"], facts["Features"]) == (
+            slurm.ACCOUNT,
+            "gpu",
+            "a100",
+        )
+        assert facts["Requeue"] == "1"
 
 
 def test_jobs_at_once_are_given_different_gpus(finished: Controller, clone: Clone) -> None:
