@@ -70,7 +70,7 @@ def undisturbed(clone: Clone, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Return the slow run as it is without a cluster and without disturbances."""
     results = tmp_path_factory.mktemp("undisturbed")
     run = Run(results, SLOW)
-    clone.snakemake(run.target, "--config", f"results={results}", "device=cpu")
+    clone.snakemake(run.target, "--config", f"results={results}")
     return run
 
 
@@ -79,8 +79,8 @@ def start(cluster: None, clone: Clone, tmp_path: Path) -> Iterator[Callable[...,
     """Return a function that starts a controller; what is left at the end is ended."""
     started: list[Controller] = []
 
-    def make(*targets: str, **options: str) -> Controller:
-        started.append(Controller(clone, tmp_path / "results", *targets, **options))
+    def make(*targets: str) -> Controller:
+        started.append(Controller(clone, tmp_path / "results", *targets))
         return started[-1]
 
     yield make

@@ -69,15 +69,14 @@ class Job:
 class Controller:
     """A Snakemake that gives its jobs to SLURM."""
 
-    def __init__(self, clone: Clone, results: Path, *targets: str, config: str = "") -> None:
+    def __init__(self, clone: Clone, results: Path, *targets: str) -> None:
         """Start it; it makes ``targets``."""
         results.mkdir(parents=True, exist_ok=True)
         self.results = results
         self._log = results.parent / f"controller-{len(list(results.parent.glob('*.txt')))}.txt"
-        settings = [f"results={results}", "device=cpu", *config.split()]
         with self._log.open("w") as log:
             self._process = clone.start(
-                [SNAKEMAKE, *targets, *PROFILE, "--config", *settings],
+                [SNAKEMAKE, *targets, *PROFILE, "--config", f"results={results}"],
                 stdout=log,
                 start_new_session=True,
             )

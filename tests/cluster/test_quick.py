@@ -27,7 +27,7 @@ def test_collapse(start: Callable[..., Controller], clone: Clone, tmp_path: Path
     controller = start("collapse")
     controller.ends(seconds=1800)
     elsewhere = tmp_path / "elsewhere"
-    clone.snakemake("collapse", "--config", f"results={elsewhere}", "device=cpu")
+    clone.snakemake("collapse", "--config", f"results={elsewhere}")
     runs = elsewhere / "quick/collapse/runs"
     paths = [str(p.parent.relative_to(runs)) for p in runs.glob("*/*/*/*/run.json")]
     assert len(paths) == len(controller.jobs()) == 16
