@@ -55,13 +55,14 @@ class Job:
         """PENDING, RUNNING, COMPLETED, ..."""
         return self.facts["JobState"]
 
-    def runs(self) -> None:
-        """Wait until it runs; one that was requeued need not wait two minutes for that."""
+    def runs(self, *, again: bool = False) -> None:
+        """Wait until it runs; ``again``: after SLURM queued it again, for two minutes if left alone."""
 
         def started() -> bool:
-            if self.state == "PENDING":
+            facts = self.facts
+            if facts["JobState"] == "PENDING" and again:
                 shell(f"scontrol update JobId={self.number} StartTime=now", check=False)
-            return self.state == "RUNNING"
+            return facts["JobState"] == "RUNNING" and facts["Restarts"] == str(int(again))
 
         until(started, f"job {self.number} running", every=1)
 
@@ -100,7 +101,7 @@ class Controller:
     def ended(self) -> bool:
         return self._process.poll() is not None
 
-    def ends(self, status: int = 0, *, seconds: float = 400) -> None:
+    def ends(self, status: int = 0, *, seconds: float = 600) -> None:
         """Wait for its end, which has this status."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)

@@ -43,9 +43,9 @@ def test_job_is_requeued(start: Start, run: Run, undisturbed: Run) -> None:
     job = controller.job()
     run.is_amid()
     shell(f"scontrol requeue {job.number}")
-    job.runs()
+    job.runs(again=True)
     controller.ends()
-    assert (job.facts["Restarts"], len(controller.jobs())) == ("1", 1)
+    assert len(controller.jobs()) == 1
     resumed(run, undisturbed)
 
 
@@ -54,9 +54,9 @@ def test_job_is_preempted(start: Start, run: Run, undisturbed: Run) -> None:
     job = controller.job()
     run.is_amid()
     shell("sbatch --partition=urgent --exclusive --output=/dev/null --wrap='sleep 1'")
-    job.runs()
+    job.runs(again=True)
     controller.ends()
-    assert (job.facts["Restarts"], len(controller.jobs())) == ("1", 1)
+    assert len(controller.jobs()) == 1
     resumed(run, undisturbed)
 
 
@@ -67,9 +67,9 @@ def test_node_is_down_and_up_again(start: Start, run: Run, undisturbed: Run) -> 
     shell(f"scontrol update NodeName={NODE} State=DOWN Reason=test")
     assert job.state != "RUNNING"
     shell(f"scontrol update NodeName={NODE} State=RESUME")
-    job.runs()
+    job.runs(again=True)
     controller.ends()
-    assert (job.facts["Restarts"], len(controller.jobs())) == ("1", 1)
+    assert len(controller.jobs()) == 1
     resumed(run, undisturbed)
 
 
