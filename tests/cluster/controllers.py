@@ -56,7 +56,7 @@ class Job:
         return self.facts["JobState"]
 
     def runs(self, *, again: bool = False) -> None:
-        """Wait until it runs; ``again``: after SLURM queued it again, for two minutes if left alone."""
+        """Wait until it runs, ``again`` after SLURM queued it again (it need not hold it back)."""
 
         def started() -> bool:
             facts = self.facts
@@ -139,24 +139,26 @@ class Run:
         path = self.results / f"quick/collapse/logs/train/{self.path}.log"
         return path.read_text() if path.exists() else ""
 
-    def is_amid(self, *, after: float = 0.0) -> None:
-        """Wait until it is in the midst of training, has saved a state, and got further than so."""
+    @property
+    def progress(self) -> dict[str, Any]:
+        """What the job that trains it last said of itself; nothing before."""
+        path = self.folder / ".resume/progress.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def is_amid(self) -> None:
+        """Wait until it is in the midst of training and has saved a state."""
 
         def amid() -> bool:
-            try:
-                at = json.loads((self.folder / ".resume/progress.json").read_text())
-            except FileNotFoundError:
-                return False
-            assert at["task"] < at["tasks"], f"too fast to be disturbed: {at}"
+            at = self.progress
+            assert not at or at["task"] < at["tasks"], f"too fast to be disturbed: {at}"
             saved = any(self.folder.glob(".resume/*/group-*/rolling.pt"))
-            return saved and at["task"] > 1 and at["progress"] > after
+            return saved and at["task"] > 1
 
         until(amid, f"the midst of {self.path}")
 
-    @property
-    def progress(self) -> float:
-        """The share that is trained."""
-        return float(json.loads((self.folder / ".resume/progress.json").read_text())["progress"])
+    def says(self, line: str) -> None:
+        """Wait until its log has a line."""
+        until(lambda: line in self.said, f"{self.path} says {line!r}")
 
     @property
     def outcome(self) -> dict[str, Any]:

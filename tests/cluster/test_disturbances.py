@@ -1,10 +1,12 @@
 """Whatever befalls a job or its controller on SLURM: the same numbers, and nothing done twice."""
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from controllers import SLOW, Controller, Run
+from controllers import SLOW, Controller, Job, Run
 from slurm import NODE, shell
 
 from clones import Clone
@@ -73,31 +75,6 @@ def test_node_is_down_and_up_again(start: Start, run: Run, undisturbed: Run) -> 
     resumed(run, undisturbed)
 
 
-@pytest.mark.ci
-def test_controller_is_killed_and_another_started(
-    start: Start, run: Run, undisturbed: Run, clone: Clone
-) -> None:
-    first = start(run.target)
-    orphan = first.job()
-    run.is_amid()
-    first.kill()
-    refused = start(run.target)
-    refused.ends(1)
-    assert "Directory cannot be locked" in refused.said
-    clone.snakemake("--unlock", "--config", f"results={run.results}")
-    second = start(run.target)
-    double = second.job()
-    double.runs()
-    assert orphan.state == "RUNNING"
-    second.ends()
-    # The old job trained it to its end; the new one waited, and published the same again.
-    assert orphan.state == double.state == "COMPLETED"
-    assert run.said.count(WAITED) == 1
-    assert run.said.count("finished before: published again") == 1
-    assert "resumed" not in run.said
-    assert run.outcome == undisturbed.outcome
-
-
 def test_controller_is_interrupted_and_started_again(
     start: Start, run: Run, undisturbed: Run
 ) -> None:
@@ -111,16 +88,44 @@ def test_controller_is_interrupted_and_started_again(
     resumed(run, undisturbed)
 
 
-def test_controller_is_killed_and_the_old_job_too(
-    start: Start, run: Run, undisturbed: Run, clone: Clone
-) -> None:
+@pytest.fixture
+def doubled(start: Start, run: Run, clone: Clone) -> tuple[Job, Job, Controller]:
+    """Return a job whose controller was killed, one that waits for it, and its controller."""
     first = start(run.target)
     orphan = first.job()
     run.is_amid()
     first.kill()
+    os.kill(run.progress["pid"], signal.SIGSTOP)  # so that it is still there
+    refused = start(run.target)
+    refused.ends(1)
+    assert "Directory cannot be locked" in refused.said
     clone.snakemake("--unlock", "--config", f"results={run.results}")
     second = start(run.target)
-    second.job().runs()
+    run.says(WAITED)
+    double = second.job()
+    assert orphan.state == double.state == "RUNNING"
+    os.kill(run.progress["pid"], signal.SIGCONT)
+    return orphan, double, second
+
+
+@pytest.mark.ci
+def test_controller_is_killed(
+    doubled: tuple[Job, Job, Controller], run: Run, undisturbed: Run
+) -> None:
+    """The old job trains to the end; the new one takes over what it has made."""
+    orphan, double, controller = doubled
+    controller.ends()
+    assert orphan.state == double.state == "COMPLETED"
+    assert run.said.split("\n") == [WAITED, "finished before: published again", ""]
+    assert run.outcome == undisturbed.outcome
+
+
+def test_controller_is_killed_and_the_old_job_too(
+    doubled: tuple[Job, Job, Controller], run: Run, undisturbed: Run
+) -> None:
+    """The new job goes on where the old one was."""
+    orphan, double, controller = doubled
     shell(f"scancel {orphan.number}")
-    second.ends()
+    controller.ends()
+    assert (orphan.state, double.state) == ("CANCELLED", "COMPLETED")
     resumed(run, undisturbed)
