@@ -344,6 +344,20 @@ def test_a_measure_may_compare_runs(tmp_path: Path) -> None:
         plan_of(tmp_path, raw)
 
 
+@pytest.mark.parametrize(
+    ("asked", "here"),
+    [({"runtime": 10}, True), ({"runtime": 11}, False), ({"runtime": 10, "gpu": 1}, False)],
+)
+def test_short_measures_without_a_gpu_are_no_jobs_of_a_cluster(
+    asked: dict[str, int], here: bool, tmp_path: Path
+) -> None:
+    study = tiny()
+    study["resources"] = {"measure": asked}
+    pipeline = pipeline_of(tmp_path, study)
+    assert (pipeline.measured(here=True) == ["collapse"]) is here
+    assert (pipeline.measured(here=False) == ["collapse"]) is not here
+
+
 def test_evidence_follows_the_data(tmp_path: Path) -> None:
     from forgetting.plan import build
 

@@ -162,6 +162,12 @@ class Pipeline:
         """Return the fingerprint of a command with its components."""
         return _fingerprint(command, tuple(components))
 
+    def measured(self, *, here: bool) -> list[str]:
+        """Return the studies whose measures Snakemake takes itself, or those it gives a cluster."""
+        return [
+            name for name in self.studies if self._read[name][0].resources.measure.small is here
+        ]
+
     def captions(self) -> dict[tuple[str, str], list[str]]:
         """Return the names of figures by study and caption file."""
         grouped: dict[tuple[str, str], list[str]] = {}

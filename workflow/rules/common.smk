@@ -14,9 +14,14 @@ TRAINED = "{preset}/{study}{tuning}"  # a run of the study or of its grids
 NAME_OF_DATA = r"[A-Za-z0-9][A-Za-z0-9_.~-]*"
 
 
+def either(names):
+    """Return a pattern that matches these names; nothing when there are none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
 wildcard_constraints:
     preset=re.escape(pipeline.preset),
-    study="|".join(map(re.escape, pipeline.studies)),
+    study=either(pipeline.studies),
     scope=f"(?:{pipeline.apart})?",
     tuning=f"(?:{pipeline.grids})?",
     benchmark=NAME,

@@ -14,6 +14,8 @@ rule measure:
         f"{{preset}}/{{study}}/logs/measure/{{measure}}/{RUN}.log",
     benchmark:
         f"{{preset}}/{{study}}/logs/measure/{{measure}}/{RUN}.jsonl"
+    wildcard_constraints:
+        study=either(pipeline.measured(here=False)),
     conda:
         "../../envs/forgetting.yaml"
     threads: field(measure_of, "resources", "threads")
@@ -31,6 +33,13 @@ rule measure:
         "python -m forgetting measure --run {input.run:q} --measure {params.component}"
         " --settings {params.settings:q} --data {input.data:q} --against {params.against}"
         " --code {params.code} --device {resources.device} --out {output:q} >> {log:q} 2>&1"
+
+
+# On a cluster, measures that take less time than a cluster job costs are taken by Snakemake itself.
+use rule measure as measure_here with:
+    wildcard_constraints:
+        study=either(pipeline.measured(here=True)),
+    localrule: True
 
 
 rule collect:
