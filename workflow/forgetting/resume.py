@@ -8,6 +8,7 @@ never takes up an old state.
 
 import contextlib
 import fcntl
+import io
 import json
 import os
 import signal
@@ -113,9 +114,11 @@ class Saver:
 
 def save(path: Path, state: dict[str, Any]) -> None:
     """Write a tree of tensors and plain values, whole or not at all."""
+    # Not straight into the file: of a full disk PyTorch says that a position is unexpected.
+    whole = io.BytesIO()
+    torch.save(state, whole)
     with atomic(path) as temporary, temporary.open("wb") as file:
-        # Not to the path, whose writer in C++ says of a full disk that a position is unexpected.
-        torch.save(state, file)
+        file.write(whole.getbuffer())
         file.flush()
         os.fsync(file.fileno())
 
