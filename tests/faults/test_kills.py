@@ -16,10 +16,9 @@ from trainings import ENVIRONMENT
 
 ALWAYS = "replay, packed"
 """The case that is disturbed, a little, in every run of the tests."""
-MANY = [
-    pytest.param(name, marks=() if name == ALWAYS else pytest.mark.faults, id=name)
-    for name in CASES
-]
+IN_CI = ("lwf, in turn", "l2, one by one, written out")
+MARKS = {ALWAYS: (), **dict.fromkeys(IN_CI, (pytest.mark.faults, pytest.mark.ci))}
+MANY = [pytest.param(name, marks=MARKS.get(name, pytest.mark.faults), id=name) for name in CASES]
 
 
 @pytest.fixture(scope="module")

@@ -162,7 +162,8 @@ def test_two_controllers(clone: Clone) -> None:
     (run / ".resume").mkdir(parents=True)
     with (run / ".resume" / "lock").open("w") as lock:  # the job gets no further than this
         fcntl.flock(lock, fcntl.LOCK_EX)
-        first = clone.start(subprocess.DEVNULL, "--cores", "1", "--forcerun", target)
+        command = ["-m", "snakemake", "--cores", "1", "--forcerun", target]
+        first = clone.start(command, stdout=subprocess.DEVNULL)
         soon(lambda: log.exists() and "another process trains this run" in log.read_text())
         locked = clone.snakemake(rc=1)
         assert "Directory cannot be locked" in locked
