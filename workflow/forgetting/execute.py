@@ -18,15 +18,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import pyarrow.parquet
 import torch
 
-from forgetting import building, checkpoints, publishing, resume, training
+from forgetting import building, checkpoints, parquet, publishing, resume, training
 from forgetting.devices import describe
 from forgetting.ensemble import Ensemble, Tensors
 from forgetting.errors import UserError
 from forgetting.loop import Loop
-from forgetting.results import atomic
+from forgetting.results import atomic, read_json, sweep
 from forgetting.strategy import Strategy
 from forgetting.tasks import Benchmark
 
@@ -63,10 +62,12 @@ def execute(job: Job, *, report: Callable[[str], None], code_now: Callable[[], s
     result is never stored under code that changed meanwhile.
     """
     store = job.folder / ".resume"
-    with (
-        resume.Signals() as signals,
-        resume.locked(store, waiting=lambda: report("another process trains this run: waiting")),
-    ):
+
+    def waiting() -> None:
+        report("another process trains this run: waiting")
+
+    with resume.Signals() as signals, resume.locked(store, signals, waiting=waiting):
+        sweep(job.folder)
         described = building.read_sidecars(job.sidecars)
         parent = _parent(job)
         key = _key(job, described, parent)
@@ -74,7 +75,7 @@ def execute(job: Job, *, report: Callable[[str], None], code_now: Callable[[], s
         for stale in store.iterdir():
             if stale.is_dir() and stale != state:
                 shutil.rmtree(stale)
-        if publishing.intact(job.folder, state / "run.json"):
+        if publishing.intact(job.folder, state):
             report("finished before: published again")
         else:
             _train(job, described, parent, state, signals, report=report, code_now=code_now)
@@ -82,6 +83,8 @@ def execute(job: Job, *, report: Callable[[str], None], code_now: Callable[[], s
             with atomic(job.folder / name) as temporary:
                 shutil.copyfile(state / name, temporary)
         (store / "progress.json").unlink(missing_ok=True)
+        for home in state.glob("group-*"):
+            shutil.rmtree(home)
 
 
 def _loop(spec: dict[str, Any]) -> ModuleType:
@@ -111,17 +114,12 @@ def _train(
         groups = [list(range(len(seeds)))]
     else:
         groups = [[position] for position in range(len(seeds))]
+    homes = [state / f"group-{number}" for number in range(len(groups))]
+    packs = [[seeds[position] for position in positions] for positions in groups]
     facts = []
-    for number, positions in enumerate(groups):
-        own = [seeds[position] for position in positions]
-        home = state / f"group-{number}"
+    for number, (positions, own, home) in enumerate(zip(groups, packs, homes, strict=True)):
+        kept: dict[str, str] = {}
         benchmark = everyone if len(groups) == 1 else everyone.alone(positions[0])
-
-        def keep(
-            name: str, task: int, epoch: float, tensors: Tensors, home: Path = home, own: Any = own
-        ) -> None:
-            path = home / f"{name}.safetensors"
-            checkpoints.write(path, tensors, seeds=own, task=task, epoch=epoch)
 
         def fresh(
             task: int, benchmark: Benchmark = benchmark, own: Any = own
@@ -136,14 +134,18 @@ def _train(
             settings,
             name=spec["benchmark"]["name"],
             seeds=own,
-            keep=keep,
+            keep=_keeper(home, own, kept),
             start=_start(spec, parent, positions, everyone),
             fresh=fresh,
         )
-        facts.append(_train_group(job, run, home, signals, (number, len(groups)), report))
+        place = (number, len(groups))
+        facts.append(_train_group(job, run, home, kept, signals, place, report))
+    # From here until the new record is there, nothing says that the folder holds a finished run.
+    (job.folder / "run.json").unlink(missing_ok=True)
+    kept_by_group = [fact["checkpoints"] for fact in facts]
+    hashes, moments = publishing.join_checkpoints(job.folder, homes, kept_by_group, packs)
     if parent is not None:
         facts.append(_inherited(spec, parent))
-    hashes, moments = publishing.join_checkpoints(job.folder, state, groups, seeds)
     diverged = {int(seed): at for fact in facts for seed, at in fact["diverged"].items()}
     rows = sorted((row for fact in facts for row in fact["accuracy"]), key=lambda row: row[:4])
     publishing.write_table(state / "accuracy.parquet", ACCURACY, rows)
@@ -181,14 +183,28 @@ def _train(
             "wall_seconds": round(sum(fact["elapsed"] for fact in facts), 3),
         },
     )
-    for number in range(len(groups)):
-        shutil.rmtree(state / f"group-{number}", ignore_errors=True)
+
+
+def _keeper(
+    home: Path, seeds: list[int], kept: dict[str, str]
+) -> Callable[[str, int, float, Tensors], None]:
+    """Return a function that keeps a group's checkpoint in ``home`` and its checksum in ``kept``.
+
+    With the checksum the checkpoint is known again when the run is published, perhaps days later.
+    """
+
+    def keep(name: str, task: int, epoch: float, tensors: Tensors) -> None:
+        path = home / f"{name}.safetensors"
+        kept[name] = checkpoints.write(path, tensors, seeds=seeds, task=task, epoch=epoch)
+
+    return keep
 
 
 def _train_group(
     job: Job,
     training: Loop,
     home: Path,
+    kept: dict[str, str],
     signals: resume.Signals,
     place: tuple[int, int],
     report: Callable[[str], None],
@@ -201,6 +217,7 @@ def _train_group(
     saved = resume.load(home / "rolling.pt")
     if saved is not None:
         training.restore(saved["training"])
+        kept.update(saved["checkpoints"])
         before = saved["elapsed"]
         report(f"resumed at task {training.phase + 1}, epoch {training.epoch + 1}")
 
@@ -227,7 +244,7 @@ def _train_group(
 
     saver = resume.Saver(
         home / "rolling.pt",
-        lambda: {"training": training.state(), "elapsed": elapsed()},
+        lambda: {"training": training.state(), "checkpoints": kept, "elapsed": elapsed()},
         signals,
         every=job.save_every,
         report=progress,
@@ -239,6 +256,7 @@ def _train_group(
         "accuracy": training.record.accuracy,
         "history": training.record.history,
         "diverged": {str(seed): list(at) for seed, at in training.record.diverged.items()},
+        "checkpoints": kept,
         "elapsed": elapsed(),
     }
     resume.save(home / "facts.pt", facts)
@@ -249,12 +267,8 @@ def _train_group(
 def _parent(job: Job) -> tuple[dict[str, Any], Path] | None:
     if job.parent is None:
         return None
-    try:
-        return json.loads(job.parent.read_text()), job.parent
-    except FileNotFoundError:
-        raise UserError(
-            f"{job.parent}: not there; train the run that this one starts from"
-        ) from None
+    otherwise = "train the run that this one starts from again"
+    return read_json(job.parent, otherwise=otherwise), job.parent
 
 
 def _start(
@@ -312,8 +326,8 @@ def _inherited(spec: dict[str, Any], parent: tuple[dict[str, Any], Path]) -> dic
     """
     task, epoch = (spec["strategy"]["starts_from"].get(part) for part in ("task", "epoch"))
     folder = parent[1].parent
-    accuracy = pyarrow.parquet.read_table(folder / "accuracy.parquet").to_pylist()
-    history = pyarrow.parquet.read_table(folder / "history.parquet").to_pylist()
+    accuracy = parquet.read(folder / "accuracy.parquet").to_pylist()
+    history = parquet.read(folder / "history.parquet").to_pylist()
     # A parent of another benchmark shares the tasks up to the start and no later ones.
     same = parent[0]["spec"]["benchmark"] == spec["benchmark"]
     return {

@@ -3,7 +3,6 @@
 Measuring reads; nothing here can change a run.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +14,11 @@ from torch import Tensor
 from forgetting import building, checkpoints, probes
 from forgetting.errors import UserError
 from forgetting.randomness import numpy_generator
+from forgetting.results import read_json
 from forgetting.stages import Stages
 from forgetting.tasks import ImageBenchmark
+
+NOT_FINISHED = "name a finished run, or train this one again"
 
 
 class Checkpoint(NamedTuple):
@@ -136,22 +138,15 @@ def open_run(
     Raises:
         UserError: A run is not finished, or is not of the same benchmark, network and seeds.
     """
-    record = _record(run_json)
+    record = read_json(run_json, otherwise=NOT_FINISHED)
     spec = record["spec"]
     built = building.benchmark(spec, data, seeds=spec["seeds"], device=device)
     benchmark = cast(ImageBenchmark, built)
     others = {}
     for role, path in (against or {}).items():
-        other = _record(path)
+        other = read_json(path, otherwise=NOT_FINISHED)
         for part in ("benchmark", "architecture", "seeds"):
             if other["spec"][part] != spec[part]:
                 raise UserError(f"{path}: its {part} is not that of {run_json}, so not compared")
         others[role] = RunView(other["spec"], other, path.parent, benchmark, device)
     return RunView(spec, record, run_json.parent, benchmark, device, others)
-
-
-def _record(run_json: Path) -> dict[str, Any]:
-    try:
-        return json.loads(run_json.read_text())
-    except (FileNotFoundError, ValueError) as error:
-        raise UserError(f"{run_json}: not a finished run ({error})") from None

@@ -13,13 +13,11 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from forgetting import devices
+from forgetting import devices, parquet
 from forgetting.errors import UserError
 from forgetting.fingerprint import fingerprint, measure_components
-from forgetting.results import atomic
 from forgetting.runs import open_run
 
 
@@ -84,8 +82,7 @@ def write(frame: pd.DataFrame, path: Path, *, about: dict[str, Any]) -> None:
     frame.attrs = {}  # pandas would store them a second time
     table = pa.Table.from_pandas(frame, preserve_index=False)
     metadata = {**(table.schema.metadata or {}), b"forgetting": json.dumps(about).encode()}
-    with atomic(path) as temporary:
-        pq.write_table(table.replace_schema_metadata(metadata), temporary)
+    parquet.write(table.replace_schema_metadata(metadata), path)
 
 
 def _measure(name: str) -> ModuleType:
