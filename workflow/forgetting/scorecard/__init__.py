@@ -1,36 +1,37 @@
 """The scorecard: every study's claims on one page, with what they rest on.
 
-Takes the rows of ``claims.csv`` as they are and adds no judgement: only order, counts, a small
-drawing per number, and a plain warning where preset or data cannot bear a verdict.
+Takes ``claims.csv`` and ``claims.json`` as they are and adds no judgement: only order, counts, a
+small drawing per number, and a plain warning where preset or data cannot bear a verdict.
 """
 
 import base64
+import io
 import math
 import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from forgetting.scorecard_page import MARKDOWN, PAGE
+from forgetting.scorecard.behind import Context, Details, Run, details, slug
+from forgetting.scorecard.drawing import Plot, plot
+from forgetting.scorecard.markdown import MARKDOWN
+from forgetting.scorecard.page import PAGE
 
 SYMBOLS = {"reproduced": "✓", "contradicted": "✗", "inconclusive": "?", "not run": "○"}
-WIDTH, MARGIN = 180.0, 8.0
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A dot with its bar and the paper's mark: x positions in the drawing, None where absent."""
-
-    value: float
-    low: float | None
-    high: float | None
-    paper: float | None
-    zero: float | None
-    label: str
+EVIDENCE = {
+    "protocol": "the paper's published protocol; only this speaks of the paper",
+    "reduced": "the paper's data, but fewer images, smaller networks or shorter training",
+    "other data": "other images than the paper's",
+    "other simulator": "another simulator than the paper's",
+    "stand-in": "small bundled images in place of the paper's; cannot bear a verdict",
+}
+"""What a verdict may rest on, from what says the most to what says nothing."""
+COLOURS = 128
+"""Of an embedded picture; line art loses nothing and is a third of the size."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Row:
     evidence: str
     note: str
     plot: Plot | None
+    details: Details = field(default_factory=Details)
 
 
 @dataclass(frozen=True)
@@ -69,18 +71,64 @@ class Study:
     figures: tuple[Figure, ...] = ()
 
     @property
-    def counts(self) -> list[tuple[str, int]]:
+    def counts(self) -> dict[str, int]:
         """How often each verdict occurs, in the fixed order, without zeros."""
         counted = Counter(row.verdict for row in self.rows)
-        return [(verdict, counted[verdict]) for verdict in SYMBOLS if counted[verdict]]
+        return {verdict: counted[verdict] for verdict in SYMBOLS if counted[verdict]}
+
+    @property
+    def judged(self) -> list[tuple[str, Row]]:
+        """The rows that were judged, each with its address."""
+        return [(anchor, row) for anchor, row in self._addresses() if row.verdict != "not run"]
+
+    @property
+    def not_run(self) -> list[tuple[str, Row]]:
+        """The others."""
+        return [(anchor, row) for anchor, row in self._addresses() if row.verdict == "not run"]
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs behind the rows, each once."""
+        found = {run.path: run for row in self.rows for run in row.details.runs}
+        return [found[path] for path in sorted(found)]
+
+    @property
+    def drawn(self) -> set[str]:
+        """The names of its figures."""
+        return {figure.name for figure in self.figures}
+
+    def _addresses(self) -> list[tuple[str, Row]]:
+        taken: Counter[str] = Counter()
+        found = []
+        for each in self.rows:
+            address = f"{self.name}.{slug(each.claim)}"
+            taken[address] += 1
+            again = f"-{taken[address]}" if taken[address] > 1 else ""
+            found.append((address + again, each))
+        return found
 
 
-def study(
-    description: Mapping[str, Any],
-    claims: Sequence[Mapping[str, str]],
-    figures: Sequence[Figure] = (),
-) -> Study:
-    """A study from its entry (``study``, ``title``, ``paper``) and the rows of its claims."""
+@dataclass(frozen=True)
+class Material:
+    """What a study's part is made from, beside its description."""
+
+    claims: Sequence[Mapping[str, str]] = ()
+    """Rows of ``claims.csv``."""
+    basis: Mapping[str, Any] = field(default_factory=dict)
+    """``claims.json``."""
+    records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """run.json by path of the run."""
+    figures: Sequence[Figure] = ()
+
+
+def study(description: Mapping[str, Any], material: Material, preset: str = "") -> Study:
+    """A study's part of the page.
+
+    Args:
+        description: ``study``, ``title``, ``paper``, and ``claims``: their names in order.
+        material: What it is made from.
+        preset: The preset, for commands.
+    """
     paper = description.get("paper") or ""
     if isinstance(paper, Mapping):
         arxiv = f"arXiv:{paper['arxiv']}" if paper.get("arxiv") else ""
@@ -88,14 +136,22 @@ def study(
         parts = [", ".join(part) if isinstance(part, list) else part for part in parts]
         paper = ". ".join(str(part) for part in parts if part)
     name = str(description["study"])
-    rows = tuple(row(entry) for entry in claims)
-    return Study(name, str(description.get("title") or name), str(paper), rows, tuple(figures))
+    context = Context(name, preset, description.get("seeds"), material.records)
+    order = {claim: place for place, claim in enumerate(description.get("claims", ()))}
+    rows = [
+        row(entry, details(material.basis[entry["claim"]], context) if material.basis else None)
+        for entry in material.claims
+    ]
+    rows.sort(key=lambda each: order.get(each.claim.partition("[")[0], len(order)))
+    title = str(description.get("title") or name)
+    return Study(name, title, str(paper), tuple(rows), tuple(material.figures))
 
 
-def row(entry: Mapping[str, str]) -> Row:
+def row(entry: Mapping[str, str], behind: Details | None = None) -> Row:
     """One row of ``claims.csv`` (every field a text, empty where undefined) as it is printed."""
     numbers = {key: _number(entry[key]) for key in ("paper_value", "value", "ci_low", "ci_high")}
     paper, value, low, high = numbers.values()
+    behind = behind or Details()
     ours = "none" if value is None else f"{value:.3g}"
     if low is not None and high is not None:
         ours += f" [{low:.3g}, {high:.3g}]"
@@ -109,32 +165,20 @@ def row(entry: Mapping[str, str]) -> Row:
         verdict=entry["verdict"],
         evidence=entry["evidence"],
         note=entry["note"],
-        plot=None if value is None else plot(value, low, high, paper=paper),
+        plot=None if value is None else plot(value, low, high, paper=paper, region=behind.region),
+        details=behind,
     )
-
-
-def plot(value: float, low: float | None, high: float | None, *, paper: float | None) -> Plot:
-    """Positions on a scale that holds our interval, the paper's value and zero."""
-    if low is None or high is None:
-        low = high = None
-    shown = [number for number in (value, low, high, paper, 0.0) if number is not None]
-    start, end = min(shown), max(shown)
-    scale = (WIDTH - 2 * MARGIN) / (end - start or 1.0)
-
-    def position(number: float | None) -> float | None:
-        return None if number is None else round(MARGIN + (number - start) * scale, 1)
-
-    label = f"ours {value:.3g}"
-    label += "" if low is None else f", interval {low:.3g} to {high:.3g}"
-    label += "" if paper is None else f", the paper's value {paper:.3g}"
-    x = position(value)
-    assert x is not None
-    return Plot(x, position(low), position(high), position(paper), position(0.0), label)
 
 
 def figure(path: Path, relative_to: Path) -> Figure:
     """A PNG file, inlined, and its link from a file in the folder ``relative_to``."""
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    with Image.open(path) as image:
+        flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+        flat.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(buffer, "PNG")
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
     link = quote(Path(os.path.relpath(path, relative_to)).as_posix())
     return Figure(path.stem, f"data:image/png;base64,{data}", link)
 
@@ -163,16 +207,20 @@ def warnings(studies: Sequence[Study]) -> list[str]:
 
 
 def render(preset: str, studies: Sequence[Study]) -> tuple[str, str]:
-    """The page as HTML and as Markdown, with the same content."""
+    """The page as HTML and as Markdown, with the same claims."""
     from jinja2 import Environment, StrictUndefined
 
+    kinds = {row.evidence for study in studies for row in study.rows}
     content = {
         "preset": preset,
         "studies": studies,
         "warnings": warnings(studies),
         "symbols": SYMBOLS,
+        "evidence": {kind: text for kind, text in EVIDENCE.items() if kind in kinds},
     }
     html = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
+    html.filters["capital"] = lambda text: text[:1].upper() + text[1:]
+    html.filters["slug"] = slug
     text = Environment(autoescape=False, undefined=StrictUndefined, keep_trailing_newline=True)
     text.filters["md"] = _markdown
     return html.from_string(PAGE).render(content), text.from_string(MARKDOWN).render(content)
