@@ -73,7 +73,12 @@ rule score:
         basis=bases_of_claims,
         figures=scored_figures,
     output:
-        page="{preset}{scope}/scorecard.html",
+        page=report(
+            "{preset}{scope}/scorecard.html",
+            caption="../report/scorecard.rst",
+            category="Scorecard",
+            labels={"page": "every claim with its evidence"},
+        ),
         text="{preset}{scope}/scorecard.md",
     log:
         "{preset}{scope}/logs/scorecard.log",
