@@ -10,16 +10,15 @@ they do not meet.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from pydantic import ValidationError
 
-from forgetting import basis, components, statistics
+from forgetting import basis, computed, statistics
 from forgetting.claims import Claim, Holds, Precondition
 from forgetting.errors import UserError
-from forgetting.evidence._rows import NoRows, NotRun, Watched
+from forgetting.evidence._rows import NotRun
 
 COLUMNS = [
     *("claim", "statement", "source", "paper_value", "value", "ci_low", "ci_high"),
@@ -28,18 +27,6 @@ COLUMNS = [
 WEAKEST_FIRST = ["stand-in", "other simulator", "other data", "reduced", "protocol"]
 """What a verdict bears on; only ``protocol`` speaks of the paper."""
 SEEDS_NEEDED = 3
-
-
-@dataclass(frozen=True)
-class Found:
-    """A statistic of this run over seeds."""
-
-    interval: statistics.Interval
-    seeds: int
-    reasons: tuple[str, ...] = ()
-    """Why it says nothing, or less than it might."""
-    basis: Mapping[str, Any] = field(default_factory=dict)
-    """What it was computed from, as in ``claims.json``."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +99,7 @@ def _judge_one(name: str, claim: Claim, tables: Mapping[str, pd.DataFrame]) -> J
     rests = _said(claim)
     notes = [claim.note, *claim.doubts.model_dump().values()]
     try:
-        found, touched = _compute(name, claim, tables, prediction=claim.single_run)
+        found, touched = computed.compute(name, claim, tables, prediction=claim.single_run)
     except NotRun as missing:
         row |= {"verdict": "not run", "note": _sentences([str(missing), *notes])}
         return Judged(row, {**rests, "reasons": [str(missing)]})
@@ -181,81 +168,13 @@ def weakest(runs: pd.DataFrame) -> str:
     return min(kinds, key=WEAKEST_FIRST.index)
 
 
-def _compute(
-    name: str,
-    part: Claim | Precondition,
-    tables: Mapping[str, pd.DataFrame],
-    *,
-    prediction: bool = False,
-) -> tuple[Found, pd.DataFrame]:
-    """The statistic over seeds, and the rows of ``runs`` it touches."""
-    components.find("evidence", part.statistic, key=f"claims.{name}.statistic")
-    module = components.load("evidence", part.statistic)
-    try:
-        settings = module.Settings.model_validate(part.settings)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(step) for step in ("claims", name, "settings", *first["loc"]))
-        raise UserError(f"{where}: {first['msg']}; found {first['input']!r}") from None
-    touched = _touched(tables, module.runs(settings))
-    watched = Watched(tables)
-    diverged = sorted(set(touched.loc[touched["status"] == "diverged", "seed"]))
-    try:
-        values = module.per_seed(watched, settings)
-    except NoRows:
-        if not diverged:
-            raise
-        values = pd.Series(dtype=float)  # the runs are there; what they never reached is not
-    seeds = sorted(set(touched["seed"]))
-    values = values.reindex(seeds).astype(float)
-    without = [seed for seed in seeds if pd.isna(values[seed]) and seed not in diverged]
-    reasons = []
-    if diverged:
-        reasons.append(f"{len(diverged)} of {len(seeds)} seeds diverged ({_listed(diverged)})")
-    if without:
-        reasons.append(f"{len(without)} of {len(seeds)} seeds have no value ({_listed(without)})")
-    array = values.to_numpy()
-    if getattr(module, "IS_CORRELATION", False):
-        interval = statistics.correlation_interval(array, prediction=prediction)
-    elif prediction:
-        interval = statistics.prediction_interval(array)
-    else:
-        interval = statistics.interval(array)
-    rests = {
-        "statistic": part.statistic,
-        "settings": part.settings,
-        "definition": basis.definition(module),
-        "per_seed": {str(seed): basis.number(values[seed]) for seed in seeds},
-        "slices": basis.slices(watched, settings),
-    }
-    return Found(interval, int(values.notna().sum()), tuple(reasons), rests), touched
-
-
-def _touched(tables: Mapping[str, pd.DataFrame], selections: Iterable[Mapping[str, Any]]) -> Any:
-    if "runs" not in tables:
-        raise NotRun("runs.csv is missing")
-    runs = tables["runs"]
-    chosen = pd.Series(False, index=runs.index)
-    for selection in selections:
-        rows = pd.Series(True, index=runs.index)
-        for column, wanted in selection.items():
-            for value in wanted if isinstance(wanted, list) else [wanted]:
-                if not (rows & (runs[column] == value)).any():
-                    raise NotRun(f"no run with {column} {value}")
-            rows &= runs[column].isin(wanted if isinstance(wanted, list) else [wanted])
-        chosen |= rows
-    if not chosen.any():
-        raise NotRun("no runs")
-    return runs[chosen]
-
-
 def _unmet(
     name: str, condition: Precondition, tables: Mapping[str, pd.DataFrame]
 ) -> tuple[list[str], pd.DataFrame, dict[str, Any]]:
     """Why the precondition is not met (nothing if it is), the runs it touches, and its basis."""
     said: dict[str, Any] = {"text": condition.text, "holds": str(condition.holds), "met": False}
     try:
-        found, touched = _compute(name, condition, tables)
+        found, touched = computed.compute(name, condition, tables)
     except NotRun as missing:
         none = tables["runs"].iloc[:0]
         return [f"precondition not run: {condition.text} ({missing})"], none, said
@@ -272,10 +191,6 @@ def _unmet(
 def _few(seeds: int) -> str:
     counted = {0: "no seed has a value", 1: "only 1 seed has a value"}
     return f"{counted.get(seeds, f'only {seeds} seeds have a value')}, {SEEDS_NEEDED} are needed"
-
-
-def _listed(seeds: Iterable[int]) -> str:
-    return ", ".join(str(seed) for seed in seeds)
 
 
 def _sentences(parts: Iterable[str]) -> str:

@@ -221,9 +221,17 @@ def render(preset: str, studies: Sequence[Study]) -> tuple[str, str]:
     html = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
     html.filters["capital"] = lambda text: text[:1].upper() + text[1:]
     html.filters["slug"] = slug
+    html.filters["code"] = _code
     text = Environment(autoescape=False, undefined=StrictUndefined, keep_trailing_newline=True)
     text.filters["md"] = _markdown
     return html.from_string(PAGE).render(content), text.from_string(MARKDOWN).render(content)
+
+
+def _code(text: str) -> Any:
+    """Text with what stands in double backticks as code, escaped."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"``(.+?)``", r"<code>\1</code>", str(escape(text))))
 
 
 def _markdown(text: object) -> str:

@@ -82,9 +82,11 @@ def details(basis: Mapping[str, Any], context: Context) -> Details:
     if condition := basis["precondition"]:
         met = "met" if condition["met"] else "not met"
         heading = f"Precondition, {met}: {condition['text']}"
-        numbers.append(
-            {**_number(heading, condition.get("number") or {}), "holds": condition["holds"]}
-        )
+        mean, low, high = condition.get("interval") or (None, None, None)
+        interval = "" if mean is None else f"mean {mean:.3g}"
+        interval += "" if low is None or high is None else f" [{low:.3g}, {high:.3g}]"
+        needed = f"{interval}; needed: {condition['holds']}"
+        numbers.append({**_number(heading, condition.get("number") or {}), "needed": needed})
     return Details(
         reasons=tuple(basis["reasons"]),
         tested=basis["tested"],
@@ -160,7 +162,7 @@ def blocks(definition: str) -> list[tuple[str, str]]:
     return [
         ("pre", part)
         if all(line.startswith("    ") for line in part.splitlines())
-        else ("p", " ".join(part.replace("``", "").split()))
+        else ("p", " ".join(part.split()))
         for part in parts
     ]
 
@@ -181,7 +183,7 @@ def _number(heading: str, number: Mapping[str, Any]) -> dict[str, Any]:
             for seed, value in number.get("per_seed", {}).items()
         },
         "slices": number.get("slices", []),
-        "holds": "",
+        "needed": "",
     }
 
 

@@ -47,10 +47,10 @@ lines; the others are in the file.</p>{% endif %}
 <h3>{{ n.heading }}</h3>
 {% if n.per_seed %}<p>{% for seed, value in n.per_seed.items() %}seed {{ seed }}: \
 <span class="number">{{ value }}</span>{{ "" if loop.last else ", " }}{% endfor %}\
-{% if n.holds %}; needed: {{ n.holds }}{% endif %}</p>
+{% if n.needed %}; {{ n.needed }}{% endif %}</p>
 {% for s in n.slices %}{{ slice(s) }}{% endfor %}
 <details class="fold"><summary>Definition of <code>{{ n.statistic }}</code></summary>
-{% for kind, text in n.definition %}<{{ kind }}>{{ text }}</{{ kind }}>
+{% for kind, text in n.definition %}<{{ kind }}>{{ text|code }}</{{ kind }}>
 {% endfor %}<p class="soft">Settings: {{ n.settings }}</p></details>
 {% else %}<p>Not run.</p>{% endif %}
 {%- endmacro -%}
