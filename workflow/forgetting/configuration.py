@@ -29,7 +29,8 @@ class Config(Settings):
     seeds: Annotated[int, Field(ge=1)] | None = None
     """Number of seeds, instead of those that the study lists."""
     only: str | None = None
-    """Glob over benchmark/architecture/strategy/seedsPACK; results go under partial/only/."""
+    """Globs over benchmark/architecture/strategy/seedsPACK, with commas between them; what is made
+    from the selected runs goes under partial/only/."""
     data_dir: str = "data"
     """Folder of the raw data sets; may be read-only."""
     results: str = "results"

@@ -221,18 +221,25 @@ class Pipeline:
         """Return the claims that the scorecard shows: of the chosen studies, and what exists."""
         there = [f"{self.preset}/{name}{self.scope}/claims.csv" for name in self.studies]
         mine = [path for name in self.chosen for path in self.claims(name)]
-        return mine + [p for p in there if p not in mine and (self.results / p).exists()]
+        others = (path for path in there if path not in mine)
+        return mine + [path for path in others if (self.results / path).exists()]
 
     def scorecard(self) -> list[str]:
         """Return the scorecard's files."""
         return [f"{self.preset}{self.scope}/scorecard.{suffix}" for suffix in ("html", "md")]
 
     def descriptions(self) -> str:
-        """Return name, title and paper of every study, as the scorecard's JSON."""
+        """Return name, title, paper and claims in their order of every study, as JSON."""
         read = [self._read[name][0] for name in self.studies]
         return canonical(
             [
-                {"study": s.study, "title": s.title, "paper": s.paper.model_dump(exclude_none=True)}
+                {
+                    "study": s.study,
+                    "title": s.title,
+                    "paper": s.paper.model_dump(exclude_none=True),
+                    "claims": list(s.claims),
+                    **({"seeds": self.config.seeds} if self.config.seeds else {}),
+                }
                 for s in read
             ]
         )

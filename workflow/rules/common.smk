@@ -190,6 +190,10 @@ def judged_claims(wildcards):
     return or_exit(pipeline.judged)
 
 
+def bases_of_claims(wildcards):
+    return [str(Path(path).with_suffix(".json")) for path in judged_claims(wildcards)]
+
+
 def scored_figures(wildcards):
     return [
         path
