@@ -36,7 +36,7 @@ OURS = {
     "sgd": {},
     "experience_replay": {"buffer": STORED, "replay_from": "earlier_tasks"},
     "lwf": {"alpha": 1.0, "temperature": 2.0},
-    "ewc": {"strength": 1.0},
+    "ewc": {"strength": 1.0, "batch": 500},
 }
 THEIRS = {
     "sgd": ("Naive", {}),

@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_map
 from forgetting.ensemble import Ensemble, Net, Tensors
 from forgetting.online import Online, applies
 from forgetting.optimizer import Optimizer
+from forgetting.perceptron import Perceptron, add_gradients
 from forgetting.recording import TOTAL
 from forgetting.strategy import Context, Memory, Strategy, Written
 from forgetting.tasks import Batch, Inputs
@@ -54,6 +55,7 @@ class Steps:
         written_out = plain and sgd and alone and applies(ensemble.network, on_cpu=on_cpu)
         self.online = Online(ensemble) if written_out else None
         """Steps written out, where nothing but plain steps of one sample is asked for."""
+        self._perceptron = Perceptron.of(ensemble) if objective is cross_entropy else None
         self.restart()
 
     def restart(self) -> None:
@@ -122,24 +124,9 @@ class Steps:
         strategy's parts drew for this step, by part, and ``number`` the step's, from 1.
         """
         ensemble, strategy, wanted = self.ensemble, self.strategy, self._wanted
-        looked_into, task_loss = self._activations, self._objective
-
-        def objective(
-            net: Net, batch: Any, memory: Memory, context: Context
-        ) -> tuple[Terms, Terms, dict[str, Tensor]]:
-            activations = net.activations(batch.inputs) if looked_into else {}
-            logits = list(activations.values())[-1] if activations else net(batch.inputs)
-            seen = {name: output.detach() for name, output in activations.items()}
-            terms, facts = task_loss(logits, batch, new)
-            known = {"context": context, "activations": activations}
-            terms |= strategy.loss(net, batch, logits, memory, known)
-            return terms, facts, seen
-
-        terms, facts, seen = ensemble.map(objective, batch, memory, context)
+        gradients = self._by_framework if self._perceptron is None else self._by_hand
+        terms, facts, seen = gradients(batch, new, memory, context)
         total = sum(terms.values())
-        for parameter in ensemble.params.values():
-            parameter.grad = None
-        total.sum().backward()
         known: dict[str, Any] = {"activations": seen, "batch": batch, "context": context}
         known["step"] = number
         if "before" in wanted:
@@ -155,6 +142,58 @@ class Steps:
                 memory = strategy.after_step(ensemble, memory, known, drawn)
         facts = {**terms, TOTAL: total, **facts}
         return memory, {name: ensemble.spread(f.detach()) for name, f in facts.items()}
+
+    def _by_framework(
+        self, batch: Inputs, new: int, memory: Memory, context: Context
+    ) -> tuple[Terms, Terms, dict[str, Tensor]]:
+        """Set the gradients of the loss; return its terms, facts, and stages' outputs if wanted."""
+        looked_into = self._activations
+
+        def objective(
+            net: Net, batch: Any, memory: Memory, context: Context
+        ) -> tuple[Terms, Terms, dict[str, Tensor]]:
+            activations = net.activations(batch.inputs) if looked_into else {}
+            logits = list(activations.values())[-1] if activations else net(batch.inputs)
+            seen = {name: output.detach() for name, output in activations.items()}
+            terms, facts = self._objective(logits, batch, new)
+            known = {"context": context, "activations": activations}
+            terms |= self.strategy.loss(net, batch, logits, memory, known)
+            return terms, facts, seen
+
+        terms, facts, seen = self.ensemble.map(objective, batch, memory, context)
+        for parameter in self.ensemble.params.values():
+            parameter.grad = None
+        sum(terms.values(), start=torch.zeros(())).sum().backward()
+        return terms, facts, seen
+
+    def _by_hand(
+        self, batch: Inputs, new: int, memory: Memory, context: Context
+    ) -> tuple[Terms, Terms, dict[str, Tensor]]:
+        """Do the same of a perceptron: the framework differentiates the loss, not the network."""
+        assert self._perceptron is not None
+        outputs = self._perceptron.forward(batch.inputs)
+        head = next(reversed(outputs))
+        leaves = outputs if "activations" in self.strategy.facts("loss") else {head: outputs[head]}
+        leaves = {name: output.detach().requires_grad_() for name, output in leaves.items()}
+
+        def objective(
+            net: Net, leaves: Tensors, batch: Any, memory: Memory, context: Context
+        ) -> tuple[Terms, Terms]:
+            terms, facts = self._objective(leaves[head], batch, new)
+            known = {"context": context, "activations": leaves}
+            terms |= self.strategy.loss(net, batch, leaves[head], memory, known)
+            return terms, facts
+
+        terms, facts = self.ensemble.map(objective, leaves, batch, memory, context)
+        own = [p for p in self.ensemble.params.values() if p.requires_grad]
+        if not self.strategy.has("loss"):
+            own = []
+        total = sum(terms.values(), start=torch.zeros(())).sum()
+        found = torch.autograd.grad(total, [*leaves.values(), *own], allow_unused=True)
+        slopes = dict(zip(leaves, found[: len(leaves)], strict=True))
+        self._perceptron.backward(batch.inputs, outputs, slopes)
+        add_gradients(own, found[len(leaves) :])
+        return terms, facts, outputs
 
     def own_step(
         self, key: str, rate: float, batch: Inputs, memory: Memory, context: Context
