@@ -137,9 +137,10 @@ class Perceptron:
         *more, head = [slopes.get(stage) for stage in self._stages]
         assert head is not None
         trains = [any(p.requires_grad for p in layer) for layer in self._layers]
+        for layer, room in zip(self._layers, self._room, strict=True):
+            for parameter, own in zip(layer, room, strict=True):
+                parameter.grad = own if parameter.requires_grad else None
         for depth, delta in downwards(self._layers, below[1:], head, more):
-            for parameter, room in zip(self._layers[depth], self._room[depth], strict=True):
-                parameter.grad = room if parameter.requires_grad else None
             weight, bias = self._layers[depth]
             if weight.grad is not None:
                 torch.matmul(delta.mT, below[depth], out=weight.grad)
@@ -150,11 +151,3 @@ class Perceptron:
 
     def _vectors(self, inputs: Tensor) -> Tensor:
         return inputs.flatten(self._layers[0][0].dim() - 1)
-
-
-def add_gradients(parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
-    """Add to the ``grad`` of parameters what a loss says of them directly."""
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        if gradient is not None:
-            assert parameter.grad is not None
-            parameter.grad += gradient

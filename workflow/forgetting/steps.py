@@ -8,29 +8,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch.utils._pytree import tree_map
 
-from forgetting.ensemble import Ensemble, Net, Tensors
+from forgetting.ensemble import Ensemble, Tensors
+from forgetting.gradients import Objective, cross_entropy, gradients_for
 from forgetting.online import Online, applies
 from forgetting.optimizer import Optimizer
-from forgetting.perceptron import Perceptron, add_gradients
 from forgetting.recording import TOTAL
 from forgetting.strategy import Context, Memory, Strategy, Written
-from forgetting.tasks import Batch, Inputs
+from forgetting.tasks import Inputs
 from forgetting.training_settings import Optimisation
-
-Terms = dict[str, Tensor]
-Objective = Callable[[Tensor, Any, int], tuple[Terms, Terms]]
-"""Loss of one network: (outputs (B, K), batch, new) -> terms that add up, and other facts."""
-
-
-def cross_entropy(logits: Tensor, batch: Batch, new: int) -> tuple[Terms, Terms]:
-    """Return the cross-entropy of a batch and the accuracy on its first ``new`` samples."""
-    competing = logits if batch.mask is None else logits.masked_fill(~batch.mask, -torch.inf)
-    hits = competing.detach()[:new].argmax(dim=-1) == batch.targets[:new]
-    loss = functional.cross_entropy(competing, batch.targets)
-    return {"loss": loss}, {"accuracy": hits.sum() / new}
 
 
 class Steps:
@@ -44,9 +31,8 @@ class Steps:
         objective: Objective = cross_entropy,
     ) -> None:
         self.ensemble, self.strategy, self.settings = ensemble, strategy, settings
-        self._objective = objective
         self._wanted = strategy.facts("after_step")
-        self._activations = "activations" in self._wanted | strategy.facts("loss")
+        self._gradients = gradients_for(ensemble, strategy, objective)
         plain = strategy.plain and (objective is cross_entropy)
         sgd = settings.optimizer == "sgd" and settings.momentum == 0 and settings.batch_size == 1
         on_cpu = next(iter(ensemble.params.values())).device.type == "cpu"
@@ -55,7 +41,6 @@ class Steps:
         written_out = plain and sgd and alone and applies(ensemble.network, on_cpu=on_cpu)
         self.online = Online(ensemble) if written_out else None
         """Steps written out, where nothing but plain steps of one sample is asked for."""
-        self._perceptron = Perceptron.of(ensemble) if objective is cross_entropy else None
         self.restart()
 
     def restart(self) -> None:
@@ -124,8 +109,7 @@ class Steps:
         strategy's parts drew for this step, by part, and ``number`` the step's, from 1.
         """
         ensemble, strategy, wanted = self.ensemble, self.strategy, self._wanted
-        gradients = self._by_framework if self._perceptron is None else self._by_hand
-        terms, facts, seen = gradients(batch, new, memory, context)
+        terms, facts, seen = self._gradients(batch, new, memory, context)
         total = sum(terms.values())
         known: dict[str, Any] = {"activations": seen, "batch": batch, "context": context}
         known["step"] = number
@@ -142,58 +126,6 @@ class Steps:
                 memory = strategy.after_step(ensemble, memory, known, drawn)
         facts = {**terms, TOTAL: total, **facts}
         return memory, {name: ensemble.spread(f.detach()) for name, f in facts.items()}
-
-    def _by_framework(
-        self, batch: Inputs, new: int, memory: Memory, context: Context
-    ) -> tuple[Terms, Terms, dict[str, Tensor]]:
-        """Set the gradients of the loss; return its terms, facts, and stages' outputs if wanted."""
-        looked_into = self._activations
-
-        def objective(
-            net: Net, batch: Any, memory: Memory, context: Context
-        ) -> tuple[Terms, Terms, dict[str, Tensor]]:
-            activations = net.activations(batch.inputs) if looked_into else {}
-            logits = list(activations.values())[-1] if activations else net(batch.inputs)
-            seen = {name: output.detach() for name, output in activations.items()}
-            terms, facts = self._objective(logits, batch, new)
-            known = {"context": context, "activations": activations}
-            terms |= self.strategy.loss(net, batch, logits, memory, known)
-            return terms, facts, seen
-
-        terms, facts, seen = self.ensemble.map(objective, batch, memory, context)
-        for parameter in self.ensemble.params.values():
-            parameter.grad = None
-        sum(terms.values(), start=torch.zeros(())).sum().backward()
-        return terms, facts, seen
-
-    def _by_hand(
-        self, batch: Inputs, new: int, memory: Memory, context: Context
-    ) -> tuple[Terms, Terms, dict[str, Tensor]]:
-        """Do the same of a perceptron: the framework differentiates the loss, not the network."""
-        assert self._perceptron is not None
-        outputs = self._perceptron.forward(batch.inputs)
-        head = next(reversed(outputs))
-        leaves = outputs if "activations" in self.strategy.facts("loss") else {head: outputs[head]}
-        leaves = {name: output.detach().requires_grad_() for name, output in leaves.items()}
-
-        def objective(
-            net: Net, leaves: Tensors, batch: Any, memory: Memory, context: Context
-        ) -> tuple[Terms, Terms]:
-            terms, facts = self._objective(leaves[head], batch, new)
-            known = {"context": context, "activations": leaves}
-            terms |= self.strategy.loss(net, batch, leaves[head], memory, known)
-            return terms, facts
-
-        terms, facts = self.ensemble.map(objective, leaves, batch, memory, context)
-        own = [p for p in self.ensemble.params.values() if p.requires_grad]
-        if not self.strategy.has("loss"):
-            own = []
-        total = sum(terms.values(), start=torch.zeros(())).sum()
-        found = torch.autograd.grad(total, [*leaves.values(), *own], allow_unused=True)
-        slopes = dict(zip(leaves, found[: len(leaves)], strict=True))
-        self._perceptron.backward(batch.inputs, outputs, slopes)
-        add_gradients(own, found[len(leaves) :])
-        return terms, facts, outputs
 
     def own_step(
         self, key: str, rate: float, batch: Inputs, memory: Memory, context: Context

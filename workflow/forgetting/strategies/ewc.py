@@ -149,7 +149,9 @@ def _of_perceptron(
     numbers = torch.arange(shares.shape[1], device=shares.device)
     # The slope of log p(y) at the logits is onehot(y) - p. What a square counts goes in as its root.
     if fisher == "exact":
-        slopes = [((numbers == y).to(shares) - shares) * shares[:, y : y + 1].sqrt() for y in numbers]
+        slopes = [
+            ((numbers == y).to(shares) - shares) * shares[:, y : y + 1].sqrt() for y in numbers
+        ]
     else:
         label = batch.targets if fisher == "empirical" else torch.vmap(inverse_cdf)(shares, draws)
         slopes = [(label[:, None] == numbers).to(shares) - shares]
