@@ -16,7 +16,6 @@ from pathlib import Path
 
 # As a job of the workflow has it, unless said otherwise; before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
 
 import torch
 
@@ -33,7 +32,9 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(NAMES)}; default all")
+    parser.add_argument(
+        "rows", nargs="*", metavar="ROW", help=f"of {', '.join(NAMES)}; default all"
+    )
     parser.add_argument("--repeats", type=int, default=5, help="turns of each row (default 5)")
     parser.add_argument("--quick", action="store_true", help="one turn of each row")
     parser.add_argument("--tiny", action="store_true", help="sizes that only show that it runs")

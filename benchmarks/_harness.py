@@ -121,6 +121,10 @@ def use_clock(clock: Clock) -> None:
     _chosen = clock
 
 
+def chosen_clock() -> Clock:
+    return _chosen
+
+
 def now() -> float:
     """Return the time of the chosen clock, in seconds."""
     return _CLOCKS[_chosen]()

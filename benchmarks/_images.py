@@ -11,9 +11,7 @@ from forgetting.datasets import Dataset
 
 
 @functools.cache
-def random_images(
-    images: int, *, classes: int = 10, size: int = 28, channels: int = 1
-) -> Dataset:
+def random_images(images: int, *, classes: int = 10, size: int = 28, channels: int = 1) -> Dataset:
     """Return random images of as many classes, in turn; one of each to test on."""
     generator = np.random.default_rng(0)
     shape = (images + classes, size, size, channels)

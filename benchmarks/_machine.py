@@ -60,7 +60,9 @@ def seconds(floor: Floor) -> float:
 def _multiplications(dtype: str, device: str) -> float:
     """Additions and multiplications a second in the product of two square matrices."""
     order = 1024 if device == "cpu" else 8192
-    one, other, out = (torch.rand(order, order, device=device).to(getattr(torch, dtype)) for _ in "123")
+    one, other, out = (
+        torch.rand(order, order, device=device).to(getattr(torch, dtype)) for _ in "123"
+    )
     return 2 * order**3 / _best(lambda: torch.mm(one, other, out=out), device)
 
 
@@ -92,6 +94,8 @@ def _best(work, device: str) -> float:
 def _processor() -> str:
     try:
         with open("/proc/cpuinfo") as file:
-            return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
+            return next(
+                line.split(":")[1].strip() for line in file if line.startswith("model name")
+            )
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()

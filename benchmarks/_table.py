@@ -10,7 +10,9 @@ BEGIN, END = "<!-- table: written by python -m benchmarks -->", "<!-- end of tab
 COLUMNS = ("row", "work", "against", "goal", "measured", "met", "ours", "theirs", "floor", "at")
 
 
-def write(path: Path, found: dict[str, list[Measured]], *, machine: str, rates: str, at: str) -> None:
+def write(
+    path: Path, found: dict[str, list[Measured]], *, machine: str, rates: str, at: str
+) -> None:
     """Put rows, by name, into the table of a file; one that was there is replaced.
 
     Raises:
@@ -20,7 +22,9 @@ def write(path: Path, found: dict[str, list[Measured]], *, machine: str, rates: 
     before, inside, after = _parts(text)
     there = re.search(r"^Machine: (.*)\.$", inside, re.MULTILINE)
     if there and there[1] != machine:
-        raise NotMeasured(f"{path} has the table of another machine ({there[1]}): give another --out")
+        raise NotMeasured(
+            f"{path} has the table of another machine ({there[1]}): give another --out"
+        )
     kept: dict[str, list[str]] = {}
     for old in inside.splitlines():
         if old.startswith("| `"):
@@ -56,7 +60,11 @@ def line(name: str, found: Measured, at: str) -> str:
     own = sorted(found.ours)[len(found.ours) // 2]
     times = [_seconds(own, row.unit) if row.value in ("ratio", "over floor") else ""]
     times.append(_seconds(sorted(found.theirs)[len(found.theirs) // 2], "") if found.theirs else "")
-    floor = "" if math.isnan(found.floor) else f"{_seconds(found.floor, '')}; ours is {own / found.floor:.1f} x"
+    floor = (
+        ""
+        if math.isnan(found.floor)
+        else f"{_seconds(found.floor, '')}; ours is {own / found.floor:.1f} x"
+    )
     return _cells([*first, shown, met, *times, floor, at])
 
 

@@ -44,9 +44,7 @@ def rows(scale: Scale) -> Iterator[Row]:
         ours,
         theirs,
         goal=Goal(1.6),
-        floor=Floor(
-            count * (1.0 * samples * features**2 + 4 / 3 * features**3), dtype="float64"
-        ),
+        floor=Floor(count * (1.0 * samples * features**2 + 4 / 3 * features**3), dtype="float64"),
         remark=remark,
     )
 

@@ -41,16 +41,12 @@ def rows(scale: Scale) -> Iterator[Row]:
         )
 
 
-def seconds(
-    width: int, images: int, device: str, *, packs: list[list[int]], batches: int
-) -> float:
+def seconds(width: int, images: int, device: str, *, packs: list[list[int]], batches: int) -> float:
     """Return seconds for a batch of every seed."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         data = home / "data.json"
-        datasets.write(
-            random_images(images), data.with_suffix(".safetensors"), path_json=data
-        )
+        datasets.write(random_images(images), data.with_suffix(".safetensors"), path_json=data)
         started = now()
         for seeds in packs:
             job = Job(

@@ -160,20 +160,29 @@ def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
     return tabled(rows, COLUMNS, samples)
 
 
-def _rows(of: Objective, settings: Settings, root: tuple[str | int, ...]) -> list[dict[str, Any]]:
+def tridiagonals(
+    of: Objective, settings: Settings, root: tuple[str | int, ...]
+) -> list[tuple[Tensor, Tensor]]:
+    """Return what Lanczos' method finds from every start vector: ``alphas`` and ``betas``.
+
+    ``root`` is where the start vectors come from in the seed tree.
+    """
     product = hessian_product(of, keep_graph=settings.keep_graph)
-    device = of.sample.inputs.device
-    found = [
+    return [
         lanczos(
             product,
             of.dim,
             max(settings.steps),
             torch_generator(*root, probe),
-            device=device,
+            device=of.sample.inputs.device,
             basis=getattr(torch, settings.basis),
         )
         for probe in range(settings.probes)
     ]
+
+
+def _rows(of: Objective, settings: Settings, root: tuple[str | int, ...]) -> list[dict[str, Any]]:
+    found = tridiagonals(of, settings, root)
     rows = [
         {"steps": steps, **row}
         for steps in settings.steps
