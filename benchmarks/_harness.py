@@ -72,8 +72,8 @@ class Row:
     ours: Turn
     theirs: Turn | None = None
     goal: Goal | None = None
-    value: Literal["ratio", "over floor", "seconds", "share"] = "ratio"
-    """What is judged. ratio: theirs over ours, or ours over theirs for a goal of at most."""
+    value: Literal["ratio", "cost", "over floor", "seconds", "share"] = "ratio"
+    """What is judged. ratio: theirs over ours; cost: ours over theirs; share: ours as it is."""
     unit: str = ""
     """What the seconds are for: "a step"."""
     floor: Floor | None = None
@@ -101,14 +101,15 @@ class Measured:
     @property
     def values(self) -> list[float]:
         """The judged value of every turn."""
-        if self.row.value == "over floor":
-            return [seconds / self.floor for seconds in self.ours]
-        if self.row.value != "ratio":
-            return list(self.ours)
-        pairs = list(zip(self.ours, self.theirs, strict=True))
-        if self.row.goal is not None and self.row.goal.kind == "at most":
-            return [mine / other for mine, other in pairs]
-        return [other / mine for mine, other in pairs]
+        pairs = zip(self.ours, self.theirs, strict=False)
+        match self.row.value:
+            case "ratio":
+                return [other / mine for mine, other in pairs]
+            case "cost":
+                return [mine / other for mine, other in pairs]
+            case "over floor":
+                return [seconds / self.floor for seconds in self.ours]
+        return list(self.ours)
 
     @property
     def median(self) -> float:

@@ -58,7 +58,7 @@ def line(name: str, found: Measured, at: str) -> str:
         shown += f"; {found.remark}"
     met = "" if row.goal is None else "yes" if row.goal.met(found.median) else "**no**"
     own = sorted(found.ours)[len(found.ours) // 2]
-    times = [_seconds(own, row.unit) if row.value in ("ratio", "over floor") else ""]
+    times = [_seconds(own, row.unit) if row.value in ("ratio", "cost", "over floor") else ""]
     times.append(_seconds(sorted(found.theirs)[len(found.theirs) // 2], "") if found.theirs else "")
     floor = (
         ""

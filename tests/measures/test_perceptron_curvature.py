@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from curvature_cases import perceptron, sample
 
 from forgetting.architectures import mlp
 from forgetting.measures import _curvature
-from curvature_cases import perceptron, sample
 
 
 @pytest.mark.parametrize("competing", [None, [True, False, True, True]])

@@ -10,10 +10,10 @@ Ubaru, Chen & Saad 2017; for Hessians of networks Ghorbani, Krishnan & Xiao 2019
 
 In finite precision the basis loses its orthogonality as soon as a Ritz value converges, and copies
 of the largest eigenvalues appear. Hence every new vector is made orthogonal to all earlier ones,
-and once more where that shortens it, which leaves rounding of the longer one in the shorter
-(Daniel, Gragg, Kaufman & Stewart 1976). What the recurrence itself takes away comes first, so that
-it seldom does. The recurrence is in float64; products in float32 are good enough, and below what their
-precision can tell the method stops.
+and again where that shortens it, which leaves rounding of the longer one in the shorter (Daniel,
+Gragg, Kaufman & Stewart 1976). What the recurrence itself takes away comes first, so that it
+seldom does. The recurrence is in float64; products in float32 are good enough, and below what
+their precision can tell the method stops.
 """
 
 import math

@@ -6,10 +6,10 @@ Over all parameters as one vector, in the order of ``named_parameters``, and in 
 compete when the task is trained; without terms that a strategy adds and without weight decay.
 Batches count by their size.
 
-Hessian-vector products are gradients of (gradient . v), except that of a perceptron's cross-entropy,
-which is written out (``measures._perceptron_curvature``). The graph of the gradient can be kept
-from product to product. Without what is written out, milliseconds for a perceptron 784-100-100-100-10 and 2,000 images in
-float32, on one thread, by batch size 100 / 500 / 2,000:
+Hessian-vector products are gradients of (gradient . v), except those of a perceptron's
+cross-entropy, which are written out (``measures._perceptron_curvature``). The graph of the gradient
+can be kept from product to product. Milliseconds for a perceptron 784-100-100-100-10 and 2,000
+images in float32, on one thread, by batch size 100 / 500 / 2,000, before they were written out:
 
     graph kept          30 / 22 / 22
     graph built anew    72 / 43 / 35
@@ -132,9 +132,9 @@ def hessian_product(of: Objective, *, keep_graph: bool = True) -> Callable[[Tens
 
     Args:
         of: The mean cross-entropy.
-        keep_graph: Where the product is not written out, keep the graphs of the gradient of all batches from product to product. Two to
-            three times as fast; the memory is that of training on the whole sample at once, a
-            few times over.
+        keep_graph: Where the product is not written out, keep the graphs of the gradient of all
+            batches from product to product. Two to three times as fast; the memory is that of
+            training on the whole sample at once, a few times over.
     """
     layers = layers_of(of.network, {n: p.detach() for n, p in of.network.named_parameters()})
     if layers is not None and of.sample.loss is Sample._field_defaults["loss"]:

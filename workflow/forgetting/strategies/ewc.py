@@ -147,11 +147,10 @@ def _of_perceptron(
     units = perceptron.forward(layers, vectors)
     shares = units[-1].masked_fill(~batch.mask, -1e9).softmax(dim=1)
     numbers = torch.arange(shares.shape[1], device=shares.device)
-    # The slope of log p(y) at the logits is onehot(y) - p. What a square counts goes in as its root.
+    # The slope of log p(y) at the logits is onehot(y) - p; what a square counts goes in as a root.
     if fisher == "exact":
-        slopes = [
-            ((numbers == y).to(shares) - shares) * shares[:, y : y + 1].sqrt() for y in numbers
-        ]
+        roots = shares.sqrt()
+        slopes = [((numbers == y).to(shares) - shares) * roots[:, y, None] for y in numbers]
     else:
         label = batch.targets if fisher == "empirical" else torch.vmap(inverse_cdf)(shares, draws)
         slopes = [(label[:, None] == numbers).to(shares) - shares]
