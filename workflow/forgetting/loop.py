@@ -18,10 +18,11 @@ from torch.utils._pytree import tree_map
 
 from forgetting import checkpoints
 from forgetting.ensemble import Ensemble, Tensors
+from forgetting.gradients import Objective
 from forgetting.randomness import torch_generator
 from forgetting.recording import Record
 from forgetting.stages import Stages
-from forgetting.steps import Objective, Steps
+from forgetting.steps import Steps
 from forgetting.strategy import Context, Memory, Phase, Strategy
 from forgetting.training_settings import Every, Optimisation
 
