@@ -345,15 +345,20 @@ def test_a_measure_may_compare_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "here"),
-    [({"runtime": 10}, True), ({"runtime": 11}, False), ({"runtime": 10, "gpu": 1}, False)],
+    ("asked", "device", "here"),
+    [
+        ({"runtime": 10}, "auto", True),
+        ({"runtime": 10}, "cuda", False),
+        ({"runtime": 10, "gpu": 1}, "auto", False),
+        ({"runtime": 11}, "auto", False),
+    ],
 )
 def test_short_measures_without_a_gpu_are_no_jobs_of_a_cluster(
-    asked: dict[str, int], here: bool, tmp_path: Path
+    asked: dict[str, int], device: str, here: bool, tmp_path: Path
 ) -> None:
     study = tiny()
     study["resources"] = {"measure": asked}
-    pipeline = pipeline_of(tmp_path, study)
+    pipeline = pipeline_of(tmp_path, study, device=device)
     assert (pipeline.measured(here=True) == ["collapse"]) is here
     assert (pipeline.measured(here=False) == ["collapse"]) is not here
 

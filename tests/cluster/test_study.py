@@ -20,7 +20,7 @@ def finished(
     """Return the controller that made the whole study on SLURM."""
     controller = Controller(clone, tmp_path_factory.mktemp("study") / "results", "collapse")
     try:
-        controller.ends()
+        controller.ends(seconds=1200)
         yield controller
     finally:
         controller.kill()

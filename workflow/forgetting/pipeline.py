@@ -163,10 +163,13 @@ class Pipeline:
         return _fingerprint(command, tuple(components))
 
     def measured(self, *, here: bool) -> list[str]:
-        """Return the studies whose measures Snakemake takes itself, or those it gives a cluster."""
-        return [
-            name for name in self.studies if self._read[name][0].resources.measure.small is here
-        ]
+        """Return the studies whose measures Snakemake takes itself, or those it gives a cluster.
+
+        Where ``device`` is ``cuda`` all need a GPU, whatever the study asks for.
+        """
+        asked = {name: self._read[name][0].resources.measure for name in self.studies}
+        gpu = self.config.device == "cuda"
+        return [name for name, each in asked.items() if (each.small and not gpu) is here]
 
     def captions(self) -> dict[tuple[str, str], list[str]]:
         """Return the names of figures by study and caption file."""
