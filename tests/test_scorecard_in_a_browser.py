@@ -99,6 +99,8 @@ def test_an_address_unfolds_what_it_names(browser: Browser) -> None:
     browser.evaluate(f"document.querySelector('a[href=\"#{run}\"]').click()")
     browser.wait(f"document.getElementById('{run}').open")
     assert browser.evaluate(f"document.getElementById('{run}').checkVisibility()")
+    browser.evaluate("document.querySelector('.glance a[href=\"#anatomy.contradicted\"]').click()")
+    browser.wait("document.getElementById('anatomy.contradicted').open")
     browser.evaluate("location.hash = '#anatomy.not-run'")
     browser.wait("document.getElementById('anatomy.not-run').checkVisibility()")
 

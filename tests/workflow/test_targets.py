@@ -170,11 +170,6 @@ def test_partial_aggregates_what_exists(clone: Any) -> None:
     assert clone.jobs() == set()
 
 
-def test_the_report_is_built(clone: Any, tmp_path: Path) -> None:
-    clone.snakemake("--report", str(tmp_path / "report.zip"))
-    assert (tmp_path / "report.zip").stat().st_size > 10_000
-
-
 @pytest.mark.parametrize(
     ("target", "message"),
     [

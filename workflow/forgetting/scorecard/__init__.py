@@ -77,6 +77,14 @@ class Study:
         return {verdict: counted[verdict] for verdict in SYMBOLS if counted[verdict]}
 
     @property
+    def glance(self) -> dict[str, list[tuple[str, Row]]]:
+        """The rows by the claim that they are cases of."""
+        found: dict[str, list[tuple[str, Row]]] = {}
+        for anchor, row in self._addresses():
+            found.setdefault(row.claim.partition("[")[0], []).append((anchor, row))
+        return found
+
+    @property
     def judged(self) -> list[tuple[str, Row]]:
         """The rows that were judged, each with its address."""
         return [(anchor, row) for anchor, row in self._addresses() if row.verdict != "not run"]

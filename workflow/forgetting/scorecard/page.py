@@ -153,7 +153,12 @@ them, give <code>data_dir=FOLDER</code> in place of <code>download=true</code>.<
 <p class="soft">{{ study.name }}{% if study.paper %}: {{ study.paper }}{% endif %}</p>
 {% if not study.rows %}<p>{{ verdict("not run") }}
 No claims of this study have been judged with this preset.</p>
-{% else %}<div class="columns" aria-hidden="true"><span>Claim</span><span>Paper</span>\
+{% else %}<ul class="glance">
+{% for name, cases in study.glance.items() %}<li>{{ name }} {% for anchor, row in cases %}\
+<a class="{{ row.verdict|replace(' ', '-') }}" href="#{{ anchor }}" \
+title="{{ row.verdict }}: {{ row.statement }}">{{ symbols[row.verdict] }}</a>{% endfor %}</li>
+{% endfor %}</ul>
+<div class="columns" aria-hidden="true"><span>Claim</span><span>Paper</span>\
 <span>Ours</span><span>Seeds and data</span><span>Verdict</span></div>
 {% for anchor, row in study.judged %}{{ claim(study, anchor, row) }}
 {% endfor %}{% if study.not_run %}<details class="fold unrun"><summary>\

@@ -55,6 +55,13 @@ td.number, th.number { text-align: right; white-space: nowrap; }
 #filter select, #filter [type=search] { font: inherit; padding: .25rem .4rem; max-width: 100%; }
 #filter fieldset { border: 0; padding: 0; margin: 0; display: flex; flex-wrap: wrap; gap: .4rem; }
 #filter output { color: var(--soft); font-size: .9rem; }
+.glance { list-style: none; columns: 3 22rem; padding: 0; font-size: .86rem; }
+.glance li { break-inside: avoid; padding: .1rem 0; }
+.glance a { display: inline-block; min-width: 1.5rem; text-align: center; font-weight: 700;
+  text-decoration: none; border-radius: .3rem; }
+.glance .reproduced { color: #00568f; background: #e8f3fb; }
+.glance .contradicted { color: #a13200; background: #fdeee4; }
+.glance .inconclusive, .glance .not-run { color: #6e6e6e; }
 .columns, .claim > summary { display: grid; gap: .3rem 1rem;
   grid-template-columns: minmax(14rem, 1fr) 13rem 12.5rem 10rem 9.4rem; }
 .columns { color: var(--soft); font-size: .86rem; font-weight: 600; padding: .5rem 0 .2rem 1.3rem; }
@@ -70,6 +77,7 @@ summary::-webkit-details-marker { color: var(--soft); }
 .claim > summary b { display: none; }
 .statement > span { display: block; }
 .body { padding: .2rem 0 1.4rem 1.3rem; }
+.study { scroll-margin-top: 5rem; }
 .fold > summary { cursor: pointer; margin: .9rem 0 .3rem; }
 svg { display: block; margin-top: .3rem; max-width: 100%; }
 figure { margin: 1rem 0; scroll-margin-top: 7rem; }
