@@ -51,12 +51,25 @@ def rows(scale: Scale) -> Iterator[Row]:
             most=3 if device == "cpu" else 100,
             hardware="no GPU here" if missing else "",
         )
+        yield Row(
+            f"the same in bfloat16 (`bfloat16: true`){', on a GPU' * (device == 'cuda')}",
+            "ours in float32",
+            functools.partial(elsewhere, "bfloat16", *given),
+            functools.partial(elsewhere, "ours", *given),
+            goal=Goal(2.0) if device == "cuda" else None,
+            unit="a batch",
+            floor=Floor(
+                BATCH * operations(width), dtype="bfloat16", device="cpu" if missing else device
+            ),
+            most=3 if device == "cpu" else 100,
+            hardware="no GPU here" if missing else "",
+        )
 
 
 def elsewhere(side: str, *given: object) -> float:
     """Return seconds a batch, in a process of its own."""
     environment = dict(os.environ)
-    if side == "ours":
+    if side != "plain":
         environment |= dict(pair.split("=") for pair in MALLOC.split())
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.train_resnet", side]
     ended = subprocess.run(
@@ -87,7 +100,7 @@ def network(width: int) -> Stages:
     return resnet18.build((3, 32, 32), 10, resnet18.Settings(width=width), generator)
 
 
-def ours(width: int, batches: int, device: str) -> float:
+def ours(width: int, batches: int, device: str, *, bfloat16: bool = False) -> float:
     """Return seconds a batch: a task to warm up, and a task that counts."""
     data = random_images(2 * batches * BATCH, size=32, channels=3)
     benchmark = split.build(
@@ -109,6 +122,7 @@ def ours(width: int, batches: int, device: str) -> float:
             evaluate="current",
             checkpoints=(),
             reset_optimizer=False,
+            bfloat16=bfloat16,
         ),
         name="images",
         seeds=[0],
@@ -174,9 +188,11 @@ def ready(device: str) -> float:
     return now()
 
 
+SIDES = {"ours": ours, "bfloat16": functools.partial(ours, bfloat16=True), "plain": plain}
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("side", choices=["ours", "plain"])
+    parser.add_argument("side", choices=list(SIDES))
     parser.add_argument("width", type=int)
     parser.add_argument("batches", type=int)
     parser.add_argument("device")
@@ -184,4 +200,4 @@ if __name__ == "__main__":
     given = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     use_clock(given.clock)
-    print({"ours": ours, "plain": plain}[given.side](given.width, given.batches, given.device))
+    print(SIDES[given.side](given.width, given.batches, given.device))

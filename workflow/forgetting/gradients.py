@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils._pytree import tree_map
 
 from forgetting.ensemble import Ensemble, Net, Tensors
 from forgetting.perceptron import Perceptron
@@ -40,16 +41,24 @@ def cross_entropy(logits: Tensor, batch: Batch, new: int) -> tuple[Terms, Terms]
     return {"loss": loss}, {"accuracy": hits.sum(dim=-1) / new}
 
 
-def gradients_for(ensemble: Ensemble, strategy: Strategy, objective: Objective) -> Gradients:
-    """Return what computes the gradients of an objective and the terms that a strategy adds."""
-    perceptron = Perceptron.of(ensemble) if objective is cross_entropy else None
+def gradients_for(
+    ensemble: Ensemble, strategy: Strategy, objective: Objective, *, bfloat16: bool = False
+) -> Gradients:
+    """Return what computes the gradients of an objective and the terms that a strategy adds.
+
+    ``bfloat16``: the network's products are in that precision.
+    """
+    perceptron = Perceptron.of(ensemble) if objective is cross_entropy and not bfloat16 else None
     if perceptron is None:
-        return by_framework(ensemble, strategy, objective)
+        return by_framework(ensemble, strategy, objective, bfloat16=bfloat16)
     return of_perceptron(perceptron, ensemble, strategy)
 
 
-def by_framework(ensemble: Ensemble, strategy: Strategy, objective: Objective) -> Gradients:
+def by_framework(
+    ensemble: Ensemble, strategy: Strategy, objective: Objective, *, bfloat16: bool = False
+) -> Gradients:
     """Return the plain way: any network, any loss."""
+    device = next(iter(ensemble.params.values())).device.type
     looked_into = "activations" in strategy.facts("after_step") | strategy.facts("loss")
 
     def gradients(
@@ -58,8 +67,12 @@ def by_framework(ensemble: Ensemble, strategy: Strategy, objective: Objective) -
         def of_one(
             net: Net, batch: Any, memory: Memory, context: Context
         ) -> tuple[Terms, Terms, dict[str, Tensor]]:
-            activations = net.activations(batch.inputs) if looked_into else {}
-            logits = list(activations.values())[-1] if activations else net(batch.inputs)
+            with torch.autocast(device, torch.bfloat16, enabled=bfloat16):
+                outputs = net.activations(batch.inputs) if looked_into else net(batch.inputs)
+            if bfloat16:
+                outputs = tree_map(lambda output: output.float(), outputs)
+            activations = outputs if looked_into else {}
+            logits = list(activations.values())[-1] if looked_into else outputs
             seen = {name: output.detach() for name, output in activations.items()}
             terms, facts = objective(logits, batch, new)
             known = {"context": context, "activations": activations}

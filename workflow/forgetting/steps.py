@@ -32,12 +32,12 @@ class Steps:
     ) -> None:
         self.ensemble, self.strategy, self.settings = ensemble, strategy, settings
         self._wanted = strategy.facts("after_step")
-        self._gradients = gradients_for(ensemble, strategy, objective)
-        plain = strategy.plain and (objective is cross_entropy)
+        self._gradients = gradients_for(ensemble, strategy, objective, bfloat16=settings.bfloat16)
         sgd = settings.optimizer == "sgd" and settings.momentum == 0 and settings.batch_size == 1
         on_cpu = next(iter(ensemble.params.values())).device.type == "cpu"
         looks = strategy.has("loss") or strategy.has("after_step")
         alone = not looks or (on_cpu and not (strategy.has("after_step") and ensemble.stacked))
+        plain = strategy.plain and objective is cross_entropy and not settings.bfloat16
         written_out = plain and sgd and alone and applies(ensemble.network, on_cpu=on_cpu)
         self.online = Online(ensemble) if written_out else None
         """Steps written out, where nothing but plain steps of one sample is asked for."""
