@@ -21,8 +21,7 @@ from typing import Any
 import pyarrow.parquet
 import torch
 
-from forgetting import building, checkpoints, publishing, resume, training
-from forgetting.devices import describe
+from forgetting import building, checkpoints, devices, publishing, resume, training
 from forgetting.ensemble import Ensemble, Tensors
 from forgetting.errors import UserError
 from forgetting.loop import Loop
@@ -49,7 +48,8 @@ class Job:
     """run.json of the run that this one starts from."""
     code: str
     """Fingerprint of the code."""
-    device: torch.device
+    device: devices.Request
+    """A GPU is leased when there is something to train."""
     save_every: float = 60.0
     """Seconds between rolling states."""
     vectorise: bool | None = None
@@ -77,7 +77,9 @@ def execute(job: Job, *, report: Callable[[str], None], code_now: Callable[[], s
         if publishing.intact(job.folder, state / "run.json"):
             report("finished before: published again")
         else:
-            _train(job, described, parent, state, signals, report=report, code_now=code_now)
+            device = devices.resolve(job.device, report=report, look=signals.end_if_asked)
+            with devices.memory_explained(device, job.device):
+                _train(job, device, described, parent, state, signals, report, code_now)
         for name in SMALL:
             with atomic(job.folder / name) as temporary:
                 shutil.copyfile(state / name, temporary)
@@ -93,20 +95,20 @@ def _loop(spec: dict[str, Any]) -> ModuleType:
 
 def _train(
     job: Job,
+    device: torch.device,
     described: list[dict[str, Any]],
     parent: tuple[dict[str, Any], Path] | None,
     state: Path,
     signals: resume.Signals,
-    *,
     report: Callable[[str], None],
     code_now: Callable[[], str],
 ) -> None:
     spec, seeds = job.spec, list(job.spec["seeds"])
     loop = _loop(spec)
     settings = loop.Settings(**spec["training"])
-    everyone = building.benchmark(spec, job.sidecars, seeds=seeds, device=job.device)
+    everyone = building.benchmark(spec, job.sidecars, seeds=seeds, device=device)
     _check_parent(job, parent, everyone)
-    together = building.vectorises(spec, job.device) if job.vectorise is None else job.vectorise
+    together = building.vectorises(spec, device) if job.vectorise is None else job.vectorise
     if together and len(seeds) > 1 and everyone.rectangular():
         groups = [list(range(len(seeds)))]
     else:
@@ -174,7 +176,7 @@ def _train(
             "parent": None if parent is None else os.path.relpath(parent[1], job.folder),
             "checkpoints": hashes,
             "checkpoint_tasks": moments,
-            "device": describe(job.device),
+            "device": devices.describe(device),
             "threads": torch.get_num_threads(),
             "versions": publishing.versions(),
             "commit": publishing.commit(),
@@ -221,7 +223,7 @@ def _train_group(
                 "progress": share,
                 "accuracy": sum(latest) / len(latest) if latest else None,
                 "elapsed": elapsed(),
-                "device": describe(job.device),
+                "device": devices.describe(training.device),
             },
         )
 
@@ -293,7 +295,7 @@ def _check_parent(job: Job, parent: tuple[dict[str, Any], Path] | None, mine: Be
     if parent is None or parent[0]["spec"]["benchmark"] == job.spec["benchmark"]:
         return
     seeds, first = job.spec["seeds"], job.spec["strategy"]["starts_from"]["task"]
-    theirs = building.benchmark(parent[0]["spec"], job.sidecars, seeds=seeds, device=job.device)
+    theirs = building.benchmark(parent[0]["spec"], job.sidecars, seeds=seeds, device=mine.device)
     if theirs.outputs != mine.outputs or not all(
         mine.same_task(theirs, task) for task in range(1, first + 1)
     ):

@@ -22,6 +22,7 @@ from forgetting.errors import UserError
 from forgetting.fingerprint import Component, fingerprint
 from forgetting.plan import StudyPlan, build
 from forgetting.run_table import MissingData, RunSpec
+from forgetting.study import Resources
 from forgetting.tuning import Search, Tuning, expand
 
 FOLDER = "{preset}/{study}{scope}"
@@ -153,6 +154,10 @@ class Pipeline:
     def code(self, command: str, components: Iterable[Component]) -> str:
         """Return the fingerprint of a command with its components."""
         return _fingerprint(command, tuple(components))
+
+    def gpus(self, resources: Resources) -> int:
+        """Return how many GPUs a job asks for: what the study says, none for cpu, one for cuda."""
+        return {"auto": resources.gpu, "cpu": 0, "cuda": 1}[self.config.device]
 
     def captions(self) -> dict[tuple[str, str], list[str]]:
         """Return the names of figures by study and caption file."""

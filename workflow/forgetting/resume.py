@@ -51,6 +51,11 @@ class Signals:
         if number == signal.SIGTERM:
             self.end = number
 
+    def end_if_asked(self) -> None:
+        """End the process if SIGTERM was received."""
+        if self.end is not None:
+            raise SystemExit(128 + self.end)
+
     def __enter__(self) -> "Signals":
         for number in (signal.SIGTERM, signal.SIGUSR1):
             self._previous[number] = signal.signal(number, self._received)
@@ -89,8 +94,7 @@ class Saver:
             save(self._path, self._state())
             self._signals.save = False
             self._next = time.monotonic() + self._every
-        if self._signals.end is not None:
-            raise SystemExit(128 + self._signals.end)
+        self._signals.end_if_asked()
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

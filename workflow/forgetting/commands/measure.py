@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="runs that the measure compares with",
     )
     parser.add_argument("--code", help="fingerprint of the code; default: computed")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    devices.add_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, help="the parquet file to write")
 
 
@@ -47,13 +47,11 @@ def run(arguments: argparse.Namespace) -> None:
     """Measure and write."""
     module = _measure(arguments.measure)
     settings = _settings(module, arguments.settings)
-    view = open_run(
-        arguments.run,
-        arguments.data,
-        devices.resolve(arguments.device),
-        against=_against(arguments.against),
-    )
-    frame = module.measure(view, settings)
+    others, request = _against(arguments.against), devices.requested(arguments)
+    device = devices.resolve(request, report=lambda line: print(line, flush=True))
+    with devices.memory_explained(device, request):
+        view = open_run(arguments.run, arguments.data, device, against=others)
+        frame = module.measure(view, settings)
     code = fingerprint("measure", measure_components(view.spec, arguments.measure))
     if arguments.code and arguments.code != code:
         raise UserError(
