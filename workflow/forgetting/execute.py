@@ -11,7 +11,6 @@ import json
 import math
 import os
 import shutil
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from forgetting.loop import Loop
 from forgetting.results import atomic
 from forgetting.strategy import Strategy
 from forgetting.tasks import Benchmark
+from forgetting.usage import Meter, Usage
 
 ACCURACY = ("seed", "after_task", "task", "metric", "value")
 HISTORY = ("seed", "task", "epoch", "step", "statistic", "value")
@@ -180,7 +180,7 @@ def _train(
             "threads": torch.get_num_threads(),
             "versions": publishing.versions(),
             "commit": publishing.commit(),
-            "wall_seconds": round(sum(fact["elapsed"] for fact in facts), 3),
+            **sum((Usage(**fact["usage"]) for fact in facts), Usage()).record(device),
         },
     )
     for number in range(len(groups)):
@@ -199,17 +199,14 @@ def _train_group(
     done = resume.load(home / "facts.pt")
     if done is not None:
         return done
-    before, started = 0.0, time.monotonic()
     saved = resume.load(home / "rolling.pt")
+    meter = Meter(training.device, None if saved is None else saved["usage"])
     if saved is not None:
         training.restore(saved["training"])
-        before = saved["elapsed"]
         report(f"resumed at task {training.phase + 1}, epoch {training.epoch + 1}")
 
-    def elapsed() -> float:
-        return before + time.monotonic() - started
-
     def progress() -> None:
+        meter.look()
         share = (place[0] + training.progress) / place[1]
         last = training.record.accuracy[-1][1] if training.record.accuracy else 0
         metric = job.spec["benchmark"].get("metric", "task_masked")
@@ -222,14 +219,14 @@ def _train_group(
                 "tasks": len(training.phases),
                 "progress": share,
                 "accuracy": sum(latest) / len(latest) if latest else None,
-                "elapsed": elapsed(),
+                "elapsed": meter.total().wall_seconds,
                 "device": devices.describe(training.device),
             },
         )
 
     saver = resume.Saver(
         home / "rolling.pt",
-        lambda: {"training": training.state(), "elapsed": elapsed()},
+        lambda: {"training": training.state(), "usage": meter.total().state()},
         signals,
         every=job.save_every,
         report=progress,
@@ -241,7 +238,7 @@ def _train_group(
         "accuracy": training.record.accuracy,
         "history": training.record.history,
         "diverged": {str(seed): list(at) for seed, at in training.record.diverged.items()},
-        "elapsed": elapsed(),
+        "usage": meter.total().state(),
     }
     resume.save(home / "facts.pt", facts)
     (home / "rolling.pt").unlink(missing_ok=True)
@@ -334,7 +331,7 @@ def _inherited(spec: dict[str, Any], parent: tuple[dict[str, Any], Path]) -> dic
             for seed, about in parent[0]["seeds"].items()
             if about["status"] == "diverged" and about["task"] <= task - (epoch is not None)
         },
-        "elapsed": 0.0,
+        "usage": {},
     }
 
 
