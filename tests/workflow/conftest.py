@@ -15,7 +15,7 @@ import yaml
 
 from studies import REPOSITORY, tiny
 
-TARGETS = ("all", "collapse", "figures", "tables", "scorecard", "partial")
+TARGETS = ("all", "collapse", "figures", "tables", "scorecard", "partial", "cost")
 # Every process of the copy writes down which of our modules it loaded: not part of the package's
 # fingerprint, because the dispatcher of commands is in no command's closure.
 RECORD = """
