@@ -14,7 +14,8 @@ min_version("9.27")
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, f"{ROOT}/workflow")
 
-from forgetting.commands import cost
+from forgetting import retention
+from forgetting.commands import cost, prune
 from forgetting.launch import calm, guard, or_exit, use_this_clone
 from forgetting.pipeline import Pipeline
 
@@ -37,9 +38,12 @@ workdir: pipeline.results
 
 onstart:
     calm(workflow.scheduler)
+    or_exit(retention.check, workflow.dag.needrun_jobs(), pipeline.results)
 
 
 onsuccess:
+    if not workflow.touch:
+        prune.release(pipeline)
     cost.write(pipeline.results, pipeline.preset)
 
 

@@ -20,10 +20,11 @@ from typing import Any
 import pyarrow.parquet
 import torch
 
-from forgetting import building, checkpoints, devices, publishing, resume, training
+from forgetting import building, checkpoints, devices, failure, publishing, resume, training
 from forgetting.ensemble import Ensemble, Tensors
 from forgetting.errors import UserError
 from forgetting.loop import Loop
+from forgetting.moments import name as moment_name
 from forgetting.results import atomic
 from forgetting.strategy import Strategy
 from forgetting.tasks import Benchmark
@@ -66,6 +67,7 @@ def execute(job: Job, *, report: Callable[[str], None], code_now: Callable[[], s
     with (
         resume.Signals() as signals,
         resume.locked(store, waiting=lambda: report("another process trains this run: waiting")),
+        failure.noted(store),
     ):
         described = building.read_sidecars(job.sidecars)
         parent = _parent(job)
@@ -269,7 +271,7 @@ def _start(
     if parent is None:
         return None
     start, (record, run_json) = spec["strategy"]["starts_from"], parent
-    moment = checkpoints.name(start["task"], start.get("epoch"))
+    moment = moment_name(start["task"], start.get("epoch"))
     if moment in record["checkpoints"]:
         path = run_json.parent / "checkpoints" / f"{moment}.safetensors"
         tensors, _ = checkpoints.read(path, expected=record["checkpoints"][moment])

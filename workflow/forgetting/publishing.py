@@ -12,7 +12,7 @@ import pyarrow
 import pyarrow.parquet
 import torch
 
-from forgetting import checkpoints
+from forgetting import checkpoints, moments
 from forgetting.results import atomic
 
 
@@ -28,7 +28,8 @@ def join_checkpoints(
     names = sorted({path.stem for home in homes for path in home.glob("*.safetensors")})
     target = folder / "checkpoints"
     target.mkdir(exist_ok=True)
-    hashes, moments = {}, {}
+    (state / moments.LET_GO).unlink(missing_ok=True)
+    hashes, found = {}, {}
     for name in names:
         parts = [home / f"{name}.safetensors" for home in homes]
         path = target / f"{name}.safetensors"
@@ -36,20 +37,24 @@ def join_checkpoints(
         checkpoints.merge(present, [[seeds[p] for p in group] for group in groups], path)
         hashes[name] = checkpoints.checksum(path)
         _, task, *epoch = name.split("-")
-        moments[name] = {"task": int(task), "epoch": float(epoch[1]) if epoch else 0}
+        found[name] = {"task": int(task), "epoch": float(epoch[1]) if epoch else 0}
     for stale in target.iterdir():
         if stale.stem not in hashes:
             stale.unlink()
-    return hashes, moments
+    return hashes, found
 
 
 def intact(folder: Path, record: Path) -> bool:
-    """Whether a run was finished (its record is there) and its checkpoints are as it left them."""
+    """Whether a run was finished (its record is there) and its checkpoints are as it left them.
+
+    Those that were let go since are not missed.
+    """
     if not record.exists():
         return False
     hashes = json.loads(record.read_text())["checkpoints"]
     paths = {name: folder / "checkpoints" / f"{name}.safetensors" for name in hashes}
-    return all(paths[n].exists() and checkpoints.checksum(paths[n]) == hashes[n] for n in hashes)
+    kept = hashes.keys() - moments.let_go(record.parent)
+    return all(paths[n].exists() and checkpoints.checksum(paths[n]) == hashes[n] for n in kept)
 
 
 def write_table(path: Path, columns: Sequence[str], rows: list[list[Any]]) -> None:

@@ -21,9 +21,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Write the table; print the runtimes."""
     rows = write(arguments.results, arguments.preset)
     if not rows:
-        raise UserError(
-            f"{arguments.results / arguments.preset}: no finished jobs; run snakemake --cores 2 first"
-        )
+        home = arguments.results / arguments.preset
+        raise UserError(f"{home}: no finished jobs; run snakemake --cores 2 first")
     for study, kinds in costs.runtimes(rows).items():
         asked = ", ".join(f"{kind}: {{runtime: {minutes}}}" for kind, minutes in kinds.items())
         print(f"{study}: resources: {{{asked}}}")

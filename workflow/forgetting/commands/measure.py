@@ -1,7 +1,7 @@
 """Measure one finished run with one measure; write a tidy table.
 
 The table's key-value metadata hold, under ``forgetting``, the measure, its settings, the code's
-fingerprint and what the measure says about its probe.
+fingerprint, hashes of the weights that were looked at, and what the measure says about its probe.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from forgetting import devices
 from forgetting.errors import UserError
 from forgetting.fingerprint import fingerprint, measure_components
+from forgetting.moments import identity
 from forgetting.results import atomic
 from forgetting.runs import open_run
 
@@ -63,6 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
         "settings": settings.model_dump(mode="json"),
         "fingerprint": code,
         "device": devices.describe(view.device),
+        "weights": {role: identity(of.record) for role, of in {"run": view, **view.others}.items()},
         **frame.attrs,
     }
     write(frame, arguments.out, about=about)
