@@ -12,9 +12,9 @@ from torch import Tensor
 from forgetting import checkpoints
 from forgetting.errors import UserError
 from forgetting.measures import neural_collapse as measure
-from forgetting.moments import name as moment_name
 from forgetting.measures._head_inputs import Seen, look
 from forgetting.measures.neural_collapse import nc1, nc2, nc3, nc4, statistics
+from forgetting.moments import name as moment_name
 from forgetting.randomness import numpy_generator
 from forgetting.runs import RunView
 from two_task_runs import SEEDS, diverged

@@ -116,6 +116,8 @@ class Resources(Settings):
     """Memory in MB."""
     runtime: Annotated[int, Field(ge=1)] = 120
     """Minutes."""
+    disk_mb: Annotated[int, Field(ge=1)] = 1000
+    """Disk space in MB: twice what the checkpoints take, which are joined at the end."""
     gpu: Annotated[int, Field(ge=0, le=1)] = 0
     """GPUs."""
     threads: Annotated[int, Field(ge=1)] = 1

@@ -20,6 +20,7 @@ rule train:
     resources:
         mem_mb=field(run_of, "resources", "mem_mb"),
         runtime=field(run_of, "resources", "runtime"),
+        disk_mb=field(run_of, "resources", "disk_mb"),
         gpu=gpus(run_of),
         device=pipeline.config.device,
         jobs_per_gpu=pipeline.config.jobs_per_gpu,
