@@ -9,6 +9,7 @@ import torch
 from forgetting import devices, leases
 from forgetting.devices import Request
 from forgetting.errors import UserError
+from studies import pipeline_of, tiny
 
 CPU = torch.device("cpu")
 
@@ -107,3 +108,14 @@ def test_other_errors_stay_what_they_are() -> None:
     ):
         raise RuntimeError("shapes do not match")
     assert not isinstance(raised.value, UserError)
+
+
+@pytest.mark.parametrize(
+    ("device", "train", "measure"), [("auto", 1, 0), ("cpu", 0, 0), ("cuda", 1, 1)]
+)
+def test_how_many_gpus_jobs_ask_for(tmp_path: Path, device: str, train: int, measure: int) -> None:
+    study = {**tiny(), "resources": {"train": {"gpu": 1}}}
+    pipeline = pipeline_of(tmp_path, study, device=device)
+    (run, *_) = pipeline.plan("collapse").runs.values()
+    assert pipeline.gpus(run.resources) == train
+    assert pipeline.gpus(pipeline.plan("collapse").measures["erank"].resources) == measure

@@ -21,6 +21,7 @@ from forgetting.pipeline import Pipeline
 from forgetting.results import atomic
 from forgetting.run_table import RunSpec
 
+PARTS = ("benchmark", "architecture", "strategy", "training")
 Records = Mapping[str, Mapping[str, Any]]
 
 
@@ -71,11 +72,11 @@ def check(jobs: Iterable[Any], results: Path) -> None:
     for job in jobs:
         if job.rule.name.startswith("measure"):
             needed += [(path, None) for path in (job.input.run, *job.input.against)]
-    trained = {str(job.output.run) for job in trainings}
+    anew = {str(job.output.run) for job in trainings if _is_another(job, results)}
     lacking: dict[str, None] = {}
-    for path, moment in needed:
+    for path, moment in dict.fromkeys(needed):
         gone = _noted(results / Path(path).parent)
-        if path not in trained and gone and moment in (None, *gone):
+        if path not in anew and gone and moment in (None, *gone):
             lacking[str((results / path).parent)] = None
     if lacking:
         raise UserError(
@@ -83,6 +84,16 @@ def check(jobs: Iterable[Any], results: Path) -> None:
             "let go when all measures had been taken (keep_checkpoints). Delete these runs, then "
             f"start the same command again:\nrm -r {shlex.join(lacking)}"
         )
+
+
+def _is_another(job: Any, results: Path) -> bool:
+    """Whether a training job is not of the run that lies in its folder, only to be published."""
+    asked = {p: json.loads(getattr(job.params, p)) for p in (*PARTS, "seeds")}
+    for state in (results / job.output.run).parent.glob(".resume/*/run.json"):
+        record = json.loads(state.read_text())
+        if record["fingerprint"] == job.params.code and record["spec"].items() >= asked.items():
+            return False
+    return True
 
 
 def _current(
