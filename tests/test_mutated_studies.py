@@ -127,6 +127,8 @@ def test_a_mutated_study(root: Path, study: dict[str, Any]) -> None:
             "results": "results",
             "download": False,
             "device": "cpu",
+            "jobs_per_gpu": 2,
+            "keep_checkpoints": "last",
         }
     )
 )

@@ -170,6 +170,40 @@ def test_partial_aggregates_what_exists(clone: Any) -> None:
     assert clone.jobs() == set()
 
 
+def test_what_it_has_cost(clone: Any) -> None:
+    """The table is there at the end, and the target makes it again."""
+    path = clone.path("results/quick/cost.csv")
+    rows = {(r["study"], r["rule"], r["measure"]): r for r in csv.DictReader(path.open())}
+    jobs = {key: int(row["jobs"]) for key, row in rows.items()}
+    assert {key: jobs[key] for key in jobs if key[1] in ("train", "measure", "prepare")} == {
+        ("", "prepare", ""): 1,
+        ("collapse", "train", ""): 3,
+        ("collapse", "measure", "erank"): 3,
+    }
+    train = rows["collapse", "train", ""]
+    assert float(train["wall_seconds"]) > 0
+    assert float(train["peak_memory_mb"]) > 50
+    files = clone.path(f"{HOME}/runs").rglob("*")
+    assert int(train["bytes"]) == sum(p.stat().st_size for p in files if p.is_file())
+    path.unlink()
+    assert "collapse: resources: {measure: {runtime: 10}, train: {runtime: 10}}" in (
+        clone.snakemake("cost")
+    )
+    assert len(list(csv.DictReader(path.open()))) == len(rows)
+    assert clone.jobs() == set()
+
+
+def test_status_after_the_end(clone: Any) -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "forgetting", "status", "--root", str(clone.root)],
+        env={"PYTHONPATH": str(clone.path("workflow"))},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "collapse (quick): 3 finished; 3 of 3 measurements" in shown
+
+
 @pytest.mark.parametrize(
     ("target", "message"),
     [

@@ -15,11 +15,6 @@ from forgetting.errors import UserError
 from forgetting.results import atomic
 
 
-def name(task: int, epoch: float | None) -> str:
-    """Return the name of a moment; no epoch (None or 0) stands for the end of the task."""
-    return f"task-{task}-epoch-{epoch:g}" if epoch else f"task-{task}"
-
-
 def write(path: Path, tensors: Tensors, *, seeds: Sequence[int], task: int, epoch: float) -> str:
     """Write tensors (S, ...) of the seeds, whole or not at all; return the file's checksum."""
     about = {"seeds": list(seeds), "task": task, "epoch": epoch}

@@ -10,6 +10,7 @@ from forgetting.documents import Document
 from forgetting.settings import Settings
 
 STUDIES = "workflow/studies"
+Keep = Literal["all", "last", "none"]
 
 
 def _listed(value: Any) -> Any:
@@ -38,7 +39,11 @@ class Config(Settings):
     download: bool = False
     """Whether a data set that is missing from data_dir may be fetched."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where networks are trained; auto takes a free GPU if there is one."""
+    """Where networks are trained; auto: on a GPU what the study asks one for, if there is one."""
+    jobs_per_gpu: Annotated[int, Field(ge=1)] = 1
+    """Jobs that share a GPU of one machine."""
+    keep_checkpoints: Keep = "all"
+    """Checkpoints that outlive a run's measures: all, its last or none."""
 
 
 def load(root: Path, merged: Mapping[str, Any] | None = None) -> tuple[Config, Document]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from forgetting import checkpoints
+from forgetting import moments
 from forgetting.ensemble import Ensemble, Tensors
 from forgetting.gradients import Objective
 from forgetting.randomness import torch_generator
@@ -221,7 +221,7 @@ class Loop:
         else:
             kept = scheduled == "all" or task in scheduled
         if epoch or kept:
-            self._keep(checkpoints.name(task, epoch), task, epoch, self.ensemble.state())
+            self._keep(moments.name(task, epoch), task, epoch, self.ensemble.state())
 
     # ---------------------------------------------------------------- resume
 

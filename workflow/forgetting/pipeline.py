@@ -23,6 +23,7 @@ from forgetting.errors import UserError
 from forgetting.fingerprint import Component, fingerprint
 from forgetting.plan import StudyPlan, build
 from forgetting.run_table import MissingData, RunSpec
+from forgetting.study import Resources
 from forgetting.tuning import Search, Tuning, expand
 
 FOLDER = "{preset}/{study}{scope}"
@@ -170,6 +171,10 @@ class Pipeline:
         asked = {name: self._read[name][0].resources.measure for name in self.studies}
         gpu = self.config.device == "cuda"
         return [name for name, each in asked.items() if (each.small and not gpu) is here]
+
+    def gpus(self, resources: Resources) -> int:
+        """Return how many GPUs a job asks for: what the study says, none for cpu, one for cuda."""
+        return {"auto": resources.gpu, "cpu": 0, "cuda": 1}[self.config.device]
 
     def captions(self) -> dict[tuple[str, str], list[str]]:
         """Return the names of figures by study and caption file."""

@@ -119,6 +119,8 @@ class Resources(Settings):
     """Memory in MB."""
     runtime: Annotated[int, Field(ge=1)] = 120
     """Minutes; a measure that asks for at most 10 and no GPU is never a job of a cluster."""
+    disk_mb: Annotated[int, Field(ge=1)] = 1000
+    """Disk space in MB: twice what the checkpoints take, which are joined at the end."""
     gpu: Annotated[int, Field(ge=0, le=1)] = 0
     """GPUs."""
     threads: Annotated[int, Field(ge=1)] = 1

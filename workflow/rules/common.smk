@@ -85,6 +85,15 @@ def field(find, *names):
     return value
 
 
+def gpus(find):
+    """Return a function: the GPUs that the job of what is found asks for."""
+
+    def number(wildcards):
+        return pipeline.gpus(find(wildcards).resources)
+
+    return number
+
+
 def code(command, find=None):
     """Return a function: the fingerprint of a command with the components of what is found."""
 
