@@ -193,16 +193,17 @@ def test_the_top_says_what_cannot_bear_a_verdict():
     assert "> **All 1 judged claims rest on stand-in data" in markdown
 
 
-def whole_page(tmp_path):
+def whole_page(tmp_path, scope="."):
     """The command on two studies, of which one was run."""
     folder = tmp_path / "small"
-    (folder / "collapse" / "figures").mkdir(parents=True)
-    claims = folder / "collapse" / "claims.csv"
+    home = folder / "collapse" / scope
+    (home / "figures").mkdir(parents=True)
+    claims = home / "claims.csv"
     with claims.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, verdicts.COLUMNS)
         writer.writeheader()
         writer.writerow(row(note='says "no", then\nyes', statement="größer als"))
-    figure = folder / "collapse" / "figures" / "erank over tasks.png"
+    figure = home / "figures" / "erank over tasks.png"
     figure.write_bytes(PNG)
     studies = [{"study": "collapse", "title": "Collapse"}, {"study": "handoff", "title": "Handoff"}]
     parser = argparse.ArgumentParser()
@@ -210,10 +211,11 @@ def whole_page(tmp_path):
     line = ["--preset", "small", "--studies", json.dumps(studies)]
     line += ["--claims", str(claims), str(folder / "handoff" / "claims.csv")]
     line += ["--figures", str(figure), str(figure.with_suffix(".pdf"))]
-    line += ["--out-html", str(folder / "scorecard.html"), "--out-md", str(folder / "scorecard.md")]
+    cards = [folder / scope / f"scorecard.{suffix}" for suffix in ("html", "md")]
+    line += ["--out-html", str(cards[0]), "--out-md", str(cards[1])]
     command.run(parser.parse_args(line))
-    markdown = (folder / "scorecard.md").read_text(encoding="utf-8")
-    return Page((folder / "scorecard.html").read_text(encoding="utf-8")), markdown, parser, line
+    page, markdown = (card.read_text(encoding="utf-8") for card in cards)
+    return Page(page), markdown, parser, line
 
 
 def test_the_command(tmp_path):
@@ -230,6 +232,14 @@ def test_the_command(tmp_path):
     for studies, message in (("[]", "collapse is not a study"), ("{", "not JSON")):
         with pytest.raises(UserError, match=message):
             command.run(parser.parse_args([*line[:3], studies, *line[4:]]))
+
+
+def test_the_command_on_a_selection_of_runs(tmp_path):
+    page, markdown, _, _ = whole_page(tmp_path, "partial/only")
+    assert "1 reproduced" in page.text
+    shown = "../../collapse/partial/only/figures/erank%20over%20tasks.png"
+    assert f"![erank over tasks]({shown})" in markdown
+    assert (tmp_path / "small/partial/only" / shown.replace("%20", " ")).exists()
 
 
 def test_markdown_tables_have_no_blank_line_inside():

@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> None:
         descriptions = json.loads(arguments.studies)
     except json.JSONDecodeError as error:
         raise UserError(f"--studies: not JSON ({error}); give [{{study, title}}, ...]") from None
-    claims = {path.parent.name: path for path in arguments.claims if path.exists()}
+    claims = {_study(path.parent): path for path in arguments.claims if path.exists()}
     known = {description["study"] for description in descriptions}
     if unknown := sorted(set(claims) - known):
         raise UserError(f"--claims: {', '.join(unknown)} is not a study of --studies")
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
         pictures = [
             scorecard.figure(path, folder)
             for path in arguments.figures
-            if path.suffix == ".png" and path.parent.parent.name == name and path.exists()
+            if path.suffix == ".png" and _study(path.parent.parent) == name and path.exists()
         ]
         rows = _rows(claims[name]) if name in claims else []
         studies.append(scorecard.study(description, rows, pictures))
@@ -46,6 +46,11 @@ def run(arguments: argparse.Namespace) -> None:
     for path, text in ((arguments.out_html, html), (arguments.out_md, markdown)):
         with atomic(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
+
+
+def _study(folder: Path) -> str:
+    """Return whose folder it is: STUDY, or STUDY/partial/only of a selection of runs."""
+    return folder.parents[1].name if folder.parts[-2:] == ("partial", "only") else folder.name
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
