@@ -21,7 +21,7 @@ from typing import Any
 import pyarrow.parquet
 import torch
 
-from forgetting import building, checkpoints, publishing, resume, training
+from forgetting import building, checkpoints, publishing, resume, specification, training
 from forgetting.devices import describe
 from forgetting.ensemble import Ensemble, Tensors
 from forgetting.errors import UserError
@@ -86,7 +86,7 @@ def execute(job: Job, *, report: Callable[[str], None], code_now: Callable[[], s
 
 def _loop(spec: dict[str, Any]) -> ModuleType:
     """Return the module whose ``Training`` and ``Settings`` a run of the benchmark has."""
-    module = importlib.import_module(f"forgetting.benchmarks.{spec['benchmark']['component']}")
+    module = specification.component("benchmarks", spec["benchmark"]["component"])
     name = getattr(module, "TRAINED_BY", None)
     return training if name is None else importlib.import_module(f"forgetting.{name}")
 
@@ -103,7 +103,7 @@ def _train(
 ) -> None:
     spec, seeds = job.spec, list(job.spec["seeds"])
     loop = _loop(spec)
-    settings = loop.Settings(**spec["training"])
+    settings = specification.settings(loop.Settings, spec["training"], at="training")
     everyone = building.benchmark(spec, job.sidecars, seeds=seeds, device=job.device)
     _check_parent(job, parent, everyone)
     together = building.vectorises(spec, job.device) if job.vectorise is None else job.vectorise
@@ -249,12 +249,9 @@ def _train_group(
 def _parent(job: Job) -> tuple[dict[str, Any], Path] | None:
     if job.parent is None:
         return None
-    try:
-        return json.loads(job.parent.read_text()), job.parent
-    except FileNotFoundError:
-        raise UserError(
-            f"{job.parent}: not there; train the run that this one starts from"
-        ) from None
+    if not job.parent.exists():
+        raise UserError(f"{job.parent}: not there; train the run that this one starts from")
+    return specification.read(job.parent), job.parent
 
 
 def _start(

@@ -3,7 +3,6 @@
 Measuring reads; nothing here can change a run.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from forgetting import building, checkpoints, probes
+from forgetting import building, checkpoints, probes, specification
 from forgetting.errors import UserError
 from forgetting.randomness import numpy_generator
 from forgetting.stages import Stages
@@ -136,22 +135,15 @@ def open_run(
     Raises:
         UserError: A run is not finished, or is not of the same benchmark, network and seeds.
     """
-    record = _record(run_json)
+    record = specification.read(run_json)
     spec = record["spec"]
     built = building.benchmark(spec, data, seeds=spec["seeds"], device=device)
     benchmark = cast(ImageBenchmark, built)
     others = {}
     for role, path in (against or {}).items():
-        other = _record(path)
+        other = specification.read(path)
         for part in ("benchmark", "architecture", "seeds"):
             if other["spec"][part] != spec[part]:
                 raise UserError(f"{path}: its {part} is not that of {run_json}, so not compared")
         others[role] = RunView(other["spec"], other, path.parent, benchmark, device)
     return RunView(spec, record, run_json.parent, benchmark, device, others)
-
-
-def _record(run_json: Path) -> dict[str, Any]:
-    try:
-        return json.loads(run_json.read_text())
-    except (FileNotFoundError, ValueError) as error:
-        raise UserError(f"{run_json}: not a finished run ({error})") from None

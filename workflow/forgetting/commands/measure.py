@@ -5,7 +5,6 @@ fingerprint and what the measure says about its probe.
 """
 
 import argparse
-import importlib
 import json
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from forgetting import devices
+from forgetting import devices, specification
 from forgetting.errors import UserError
 from forgetting.fingerprint import fingerprint, measure_components
 from forgetting.results import atomic
@@ -45,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure and write."""
-    module = _measure(arguments.measure)
+    module = specification.component("measures", arguments.measure, at="--measure")
     settings = _settings(module, arguments.settings)
     view = open_run(
         arguments.run,
@@ -86,18 +85,6 @@ def write(frame: pd.DataFrame, path: Path, *, about: dict[str, Any]) -> None:
     metadata = {**(table.schema.metadata or {}), b"forgetting": json.dumps(about).encode()}
     with atomic(path) as temporary:
         pq.write_table(table.replace_schema_metadata(metadata), temporary)
-
-
-def _measure(name: str) -> ModuleType:
-    module = f"forgetting.measures.{name}"
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name != module:
-            raise
-        raise UserError(
-            f"--measure {name}: there is no file workflow/forgetting/measures/{name}.py"
-        ) from None
 
 
 def _settings(module: ModuleType, given: str) -> Any:
