@@ -20,7 +20,7 @@ from forgetting.launch import calm, guard, or_exit, use_this_clone
 from forgetting.pipeline import Pipeline
 
 # Jobs run this clone's code with this interpreter, whatever is installed or activated.
-shell.prefix(use_this_clone(ROOT))
+shell.prefix(or_exit(use_this_clone, ROOT))
 or_exit(Pipeline.check_file, ROOT)
 
 
@@ -63,15 +63,6 @@ rule all:
     input:
         ending(pipeline.everything),
         pipeline.scorecard(),
-
-
-for _study in pipeline.studies:
-
-    rule:
-        name:
-            _study
-        input:
-            ending(pipeline.everything, [_study]),
 
 
 rule figures:
@@ -119,3 +110,13 @@ rule partial:
     shell:
         "python -m forgetting partial --root {params.root:q} --config {params.config:q} 2>&1"
         " | tee -a {log:q}"
+
+
+# Last, because a study may not be called like another rule.
+for _study in or_exit(pipeline.named_apart, [rule.name for rule in workflow.rules]):
+
+    rule:
+        name:
+            _study
+        input:
+            ending(pipeline.everything, [_study]),

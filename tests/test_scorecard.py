@@ -243,11 +243,12 @@ def test_the_top_says_what_cannot_bear_a_verdict():
     assert "> **All 1 judged claims rest on stand-in data" in markdown
 
 
-def whole_page(tmp_path):
+def whole_page(tmp_path, scope="."):
     """The command on two studies, of which one was run."""
     folder = tmp_path / "small"
-    (folder / "collapse" / "figures").mkdir(parents=True)
-    table = folder / "collapse" / "claims.csv"
+    home = folder / "collapse" / scope
+    (home / "figures").mkdir(parents=True)
+    table = home / "claims.csv"
     with table.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, verdicts.COLUMNS)
         writer.writeheader()
@@ -256,7 +257,7 @@ def whole_page(tmp_path):
     record = folder / "collapse" / "runs" / PATH / "run.json"
     record.parent.mkdir(parents=True)
     record.write_text(json.dumps(RECORD))
-    figure = folder / "collapse" / "figures" / "erank over tasks.png"
+    figure = home / "figures" / "erank over tasks.png"
     Image.new("RGBA", (3, 2), (200, 30, 30, 128)).save(figure)
     studies = [{"study": "collapse", "title": "Collapse"}, {"study": "handoff", "title": "Handoff"}]
     parser = argparse.ArgumentParser()
@@ -264,10 +265,11 @@ def whole_page(tmp_path):
     line = ["--preset", "small", "--studies", json.dumps(studies), "--home", str(folder)]
     line += ["--claims", str(table), str(folder / "handoff" / "claims.csv")]
     line += ["--figures", str(figure), str(figure.with_suffix(".pdf"))]
-    line += ["--out-html", str(folder / "scorecard.html"), "--out-md", str(folder / "scorecard.md")]
+    cards = [folder / scope / f"scorecard.{suffix}" for suffix in ("html", "md")]
+    line += ["--out-html", str(cards[0]), "--out-md", str(cards[1])]
     command.run(parser.parse_args(line))
-    markdown = (folder / "scorecard.md").read_text(encoding="utf-8")
-    return Page((folder / "scorecard.html").read_text(encoding="utf-8")), markdown, parser, line
+    page, markdown = (card.read_text(encoding="utf-8") for card in cards)
+    return Page(page), markdown, parser, line
 
 
 def test_the_command(tmp_path):
@@ -287,6 +289,14 @@ def test_the_command(tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             command.run(parser.parse_args([*line[:position], given, *line[position + 1 :]]))
+
+
+def test_the_command_on_a_selection_of_runs(tmp_path):
+    page, markdown, _, _ = whole_page(tmp_path, "partial/only")
+    assert "1 reproduced" in page.text
+    shown = "../../collapse/partial/only/figures/erank%20over%20tasks.png"
+    assert f"![erank over tasks]({shown})" in markdown
+    assert (tmp_path / "small/partial/only" / shown.replace("%20", " ")).exists()
 
 
 def test_markdown_tables_have_no_blank_line_inside():

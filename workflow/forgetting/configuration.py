@@ -1,12 +1,14 @@
 """config.yaml and --config: which preset, which studies, where data and results are."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from forgetting.documents import Document
+from forgetting.seeds import MOST
 from forgetting.settings import Settings
 
 STUDIES = "workflow/studies"
@@ -15,6 +17,25 @@ Keep = Literal["all", "last", "none"]
 
 def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
+
+
+def _place(value: str) -> str:
+    if not value.strip() or re.search(r"[\x00-\x1f\x7f-\x9f]", value):
+        raise ValueError("the path of a folder is needed, without control characters")
+    try:
+        Path(value).expanduser()
+    except RuntimeError:
+        raise ValueError("there is no such user; write the path of the home folder") from None
+    return value
+
+
+def _no_braces(value: str) -> str:
+    if {*"{}"} & {*value}:
+        raise ValueError("Snakemake reads { and } as wildcards; choose another name")
+    return value
+
+
+Place = Annotated[str, AfterValidator(_place)]
 
 
 class Config(Settings):
@@ -27,14 +48,14 @@ class Config(Settings):
         | None
     ) = None
     """Studies that `snakemake` builds without a target; all when left out."""
-    seeds: Annotated[int, Field(ge=1)] | None = None
+    seeds: Annotated[int, Field(ge=1, le=MOST)] | None = None
     """Number of seeds, instead of those that the study lists."""
     only: str | None = None
     """Globs over benchmark/architecture/strategy/seedsPACK, with commas between them; what is made
     from the selected runs goes under partial/only/."""
-    data_dir: str = "data"
+    data_dir: Place = "data"
     """Folder of the raw data sets; may be read-only."""
-    results: str = "results"
+    results: Annotated[Place, AfterValidator(_no_braces)] = "results"
     """Folder of everything generated, Snakemake's records included."""
     download: bool = False
     """Whether a data set that is missing from data_dir may be fetched."""

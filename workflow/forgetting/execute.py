@@ -27,6 +27,7 @@ from forgetting import (
     parquet,
     publishing,
     resume,
+    specification,
     training,
 )
 from forgetting.ensemble import Ensemble, Tensors
@@ -34,7 +35,7 @@ from forgetting.errors import UserError
 from forgetting.loop import Loop
 from forgetting.moments import LET_GO
 from forgetting.moments import name as moment_name
-from forgetting.results import atomic, read_json, sweep
+from forgetting.results import atomic, sweep
 from forgetting.strategy import Strategy
 from forgetting.tasks import Benchmark
 from forgetting.usage import Meter, Usage
@@ -106,7 +107,7 @@ def execute(job: Job, *, report: Callable[[str], None], code_now: Callable[[], s
 
 def _loop(spec: dict[str, Any]) -> ModuleType:
     """Return the module whose ``Training`` and ``Settings`` a run of the benchmark has."""
-    module = importlib.import_module(f"forgetting.benchmarks.{spec['benchmark']['component']}")
+    module = specification.component("benchmarks", spec["benchmark"]["component"])
     name = getattr(module, "TRAINED_BY", None)
     return training if name is None else importlib.import_module(f"forgetting.{name}")
 
@@ -123,7 +124,7 @@ def _train(
 ) -> None:
     spec, seeds = job.spec, list(job.spec["seeds"])
     loop = _loop(spec)
-    settings = loop.Settings(**spec["training"])
+    settings = specification.settings(loop.Settings, spec["training"], at="training")
     everyone = building.benchmark(spec, job.sidecars, seeds=seeds, device=device)
     _check_parent(job, parent, everyone)
     together = building.vectorises(spec, device) if job.vectorise is None else job.vectorise
@@ -286,8 +287,9 @@ def _train_group(
 def _parent(job: Job) -> tuple[dict[str, Any], Path] | None:
     if job.parent is None:
         return None
-    otherwise = "train the run that this one starts from again"
-    return read_json(job.parent, otherwise=otherwise), job.parent
+    if not job.parent.exists():
+        raise UserError(f"{job.parent}: not there; train the run that this one starts from again")
+    return specification.read(job.parent), job.parent
 
 
 def _start(

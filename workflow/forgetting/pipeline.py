@@ -15,12 +15,12 @@ from typing import Any
 
 from forgetting import configuration, sources, study
 from forgetting.aggregates import BASE_TABLES, WHERE_WANTED
-from forgetting.components import allowed
 from forgetting.configuration import Config
 from forgetting.documents import Document
 from forgetting.entries import canonical
 from forgetting.errors import UserError
 from forgetting.fingerprint import Component, fingerprint
+from forgetting.messages import allowed, shown
 from forgetting.plan import StudyPlan, build
 from forgetting.run_table import MissingData, RunSpec
 from forgetting.study import Resources
@@ -61,6 +61,18 @@ class Pipeline:
         self._tunings: dict[str, Tuning] = {}
         if config.only is not None:
             self._check_only(config.only, document)
+
+    def named_apart(self, taken: Iterable[str]) -> list[str]:
+        """Return the studies, none of which may be called like a rule.
+
+        Raises:
+            UserError: One is.
+        """
+        for name in self._read.keys() & {*taken}:
+            raise self._read[name][1].error(
+                ("study",), f'found "{name}", which is a target already; rename study and file'
+            )
+        return self.studies
 
     @classmethod
     def load(cls, root: Path, merged: Mapping[str, Any] | None = None) -> "Pipeline":
@@ -307,7 +319,7 @@ class Pipeline:
             known = [path for found in plans.values() for path in found.runs]
             some = ", ".join(known[:3])
             raise document.error(
-                ("only",), f"found {only!r}, which matches no run; runs are {some}, ..."
+                ("only",), f"found {shown(only)}, which matches no run; runs are {some}, ..."
             )
 
 

@@ -5,8 +5,8 @@ import shlex
 from collections.abc import Mapping
 
 from forgetting import sources
+from forgetting.naming import NAME
 from forgetting.seeds import PACK
-from forgetting.study import NAME
 
 RUN = "{benchmark}/{architecture}/{strategy}/seeds{pack}"
 RUN_FOLDER = f"{{preset}}/{{study}}/runs/{RUN}"

@@ -5,7 +5,6 @@ fingerprint, hashes of the weights that were looked at, and what the measure say
 """
 
 import argparse
-import importlib
 import json
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 from pydantic import ValidationError
 
-from forgetting import devices, parquet
+from forgetting import devices, parquet, specification
 from forgetting.errors import UserError
 from forgetting.fingerprint import fingerprint, measure_components
 from forgetting.moments import identity
@@ -44,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure and write."""
-    module = _measure(arguments.measure)
+    module = specification.component("measures", arguments.measure, at="--measure")
     settings = _settings(module, arguments.settings)
     others, request = _against(arguments.against), devices.requested(arguments)
     device = devices.resolve(request, report=lambda line: print(line, flush=True))
@@ -83,18 +82,6 @@ def write(frame: pd.DataFrame, path: Path, *, about: dict[str, Any]) -> None:
     table = pa.Table.from_pandas(frame, preserve_index=False)
     metadata = {**(table.schema.metadata or {}), b"forgetting": json.dumps(about).encode()}
     parquet.write(table.replace_schema_metadata(metadata), path)
-
-
-def _measure(name: str) -> ModuleType:
-    module = f"forgetting.measures.{name}"
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name != module:
-            raise
-        raise UserError(
-            f"--measure {name}: there is no file workflow/forgetting/measures/{name}.py"
-        ) from None
 
 
 def _settings(module: ModuleType, given: str) -> Any:
