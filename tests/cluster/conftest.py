@@ -26,12 +26,12 @@ atexit.register(_record)
 
 
 def longer(study: dict[str, Any]) -> None:
-    """Change the tiny study: two seeds, many epochs, and runs that ask for a GPU."""
+    """Change the tiny study: two seeds, a run of many epochs, and short ones that ask for a GPU."""
     study["seeds"] = ["0-1"]
     study["training"] |= {"epochs": 200, "checkpoints": [0, 1, 3, 5]}
     runs = study["runs"]
     runs["narrow"]["strategies"] = ["experience_replay"]
-    runs["wide"] |= {"strategies": ["sgd", "lwf"], "resources": ASKED}
+    runs["wide"] |= {"strategies": ["sgd", "lwf"], "training": {"epochs": 3}, "resources": ASKED}
     study["claims"]["forgets"]["settings"]["where"]["strategy"] = "experience_replay"
     study["resources"] = {"measure": {"runtime": 10}}
 
