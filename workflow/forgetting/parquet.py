@@ -38,8 +38,9 @@ def read(path: Path) -> pyarrow.Table:
     try:
         content = bytearray(path.read_bytes())
         _check(content)
-        # Not read_table, which imports what reads whole folders of files.
-        return pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content)).read()
+        # Not read_table, which imports what reads whole folders of files. Without threads: on a
+        # busy machine a process that ends just after they start is aborted (Arrow 26).
+        return pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content)).read(use_threads=False)
     except (FileNotFoundError, pyarrow.ArrowException, OSError, ValueError) as error:
         raise UserError(
             f"{path}: not a table that can be read ({error}); "

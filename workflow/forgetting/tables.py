@@ -123,7 +123,7 @@ def read_records(paths: Sequence[Path]) -> list[tuple[Path, dict[str, Any]]]:
 def accuracy(records: Sequence[tuple[Path, dict[str, Any]]]) -> pd.DataFrame:
     """Accuracy of every task after every task (``after_task`` 0 = before training)."""
     parts = [
-        _with_id(parquet.read(folder / "accuracy.parquet").to_pandas(), **_entry_names(record))
+        _with_id(_frame(folder / "accuracy.parquet"), **_entry_names(record))
         for folder, record in records
     ]
     return _joined(parts, keys=["metric", "after_task", "task"], name="accuracy")
@@ -138,7 +138,7 @@ def history(records: Sequence[tuple[Path, dict[str, Any]]]) -> pd.DataFrame:
     """
     parts = []
     for folder, record in records:
-        rows = parquet.read(folder / "history.parquet").to_pandas()
+        rows = _frame(folder / "history.parquet")
         rows = rows.sort_values("step", kind="stable")
         epoch = ["seed", "task", "epoch", "statistic"]
         # A row is the mean over the steps since the row before.
@@ -418,12 +418,16 @@ FROM_TABLES: Mapping[str, Callable[..., pd.DataFrame]] = {
 }
 
 
+def _frame(path: Path) -> pd.DataFrame:
+    return parquet.read(path).to_pandas(use_threads=False)
+
+
 def _measured(paths: Sequence[Path]) -> list[pd.DataFrame]:
     parts = []
     for path in paths:
         benchmark, architecture, strategy = path.parts[-4:-1]
         names = {"benchmark": benchmark, "architecture": architecture, "strategy": strategy}
-        parts.append(_with_id(parquet.read(path).to_pandas(), **names))
+        parts.append(_with_id(_frame(path), **names))
     return parts
 
 
