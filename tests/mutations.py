@@ -207,7 +207,7 @@ def outcome(
 def check_message(message: str, file: str) -> None:
     """A message names file and place, is short, and shows neither code nor control characters."""
     here = rf"{re.escape(file)}(, line \d+(, column \d+)?)?"
-    start = rf"({here}|command line: --config \S+|config\.yaml: preset): \S"
+    start = rf"({here}|command line: --config .+?|config\.yaml: preset): \S"
     assert re.match(start, message), message
     assert all(line.isprintable() for line in message.split("\n")), message
     assert len(message) < 6000, message

@@ -73,7 +73,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("mutated"), tiny(), **CONFIG)
 
 
-def test_a_mutated_study(root: Path) -> None:
+def test_a_mutated_study(tmp_path: Path) -> None:
+    root = write(tmp_path, tiny(), seeds=2)
     changing(root, TINY, mutated(tiny()), EXAMPLES)
 
 
@@ -81,7 +82,8 @@ def test_a_mutated_configuration(root: Path) -> None:
     changing(root, "config.yaml", mutated(CONFIG), EXAMPLES)
 
 
-def test_a_misspelt_study(root: Path) -> None:
+def test_a_misspelt_study(tmp_path: Path) -> None:
+    root = write(tmp_path, tiny(), seeds=2)
     changing(root, TINY, misspelt(dumped(tiny()).decode()), EXAMPLES)
 
 
