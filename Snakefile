@@ -14,6 +14,8 @@ min_version("9.27")
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, f"{ROOT}/workflow")
 
+from forgetting import retention
+from forgetting.commands import cost, prune
 from forgetting.launch import calm, guard, or_exit, use_this_clone
 from forgetting.pipeline import Pipeline
 
@@ -36,6 +38,13 @@ workdir: pipeline.results
 
 onstart:
     calm(workflow.scheduler)
+    or_exit(retention.check, workflow.dag.needrun_jobs(), pipeline.results)
+
+
+onsuccess:
+    if not workflow.touch:
+        prune.release(pipeline)
+    cost.write(pipeline.results, pipeline.preset)
 
 
 report: "workflow/report/workflow.rst"
@@ -74,6 +83,19 @@ rule scorecard:
 rule tune:
     input:
         ending(pipeline.tuned_files, pipeline.tuned or None),
+
+
+rule cost:
+    log:
+        "logs/cost.log",
+    localrule: True
+    conda:
+        "envs/forgetting.yaml"
+    params:
+        preset=pipeline.preset,
+    shell:
+        'python -m forgetting cost --preset {params.preset:q} --results "$PWD" 2>&1'
+        " | tee -a {log:q}"
 
 
 rule partial:

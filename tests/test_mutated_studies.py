@@ -36,6 +36,8 @@ CONFIG = {
     "results": "results",
     "download": False,
     "device": "cpu",
+    "jobs_per_gpu": 2,
+    "keep_checkpoints": "last",
 }
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Clone, copy_repository
 from workflow_jobs import ALL
 
+from clones import Clone, copy_repository
 from forgetting.documents import merge
 
 pytestmark = pytest.mark.slow

@@ -1,6 +1,7 @@
 """``python -m forgetting COMMAND ...``: the commands that the workflow's rules call."""
 
 import argparse
+import errno
 import importlib
 import pkgutil
 import sys
@@ -8,9 +9,19 @@ import sys
 from forgetting import commands
 from forgetting.errors import UserError
 
+# What a machine, not a mistake in the code, makes of reading and writing, and what helps.
+FAULTS = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space"),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "make it writable"),
+    **dict.fromkeys((errno.EIO, errno.ESTALE, errno.EFBIG, errno.ENOLCK), "see to the disk"),
+}
+
 
 def main() -> None:
-    """Run the command named first; a user's mistake ends in one message and status 1."""
+    """Run the command named first.
+
+    A mistake of the user, or a fault of the disk, ends in one message and status 1.
+    """
     names = sorted(module.name for module in pkgutil.iter_modules(commands.__path__))
     parser = argparse.ArgumentParser(
         prog="python -m forgetting",
@@ -27,6 +38,12 @@ def main() -> None:
         command.run(parser.parse_args(sys.argv[2:]))
     except UserError as error:
         sys.exit(str(error))
+    except OSError as error:
+        if error.errno not in FAULTS:
+            raise
+        place = error.filename or "standard output"
+        help_ = f"{FAULTS[error.errno]}, then start the same command again"
+        sys.exit(f"{place}: {error.strerror}; {help_}")
 
 
 if __name__ == "__main__":

@@ -65,11 +65,13 @@ class FigureSpec:
     caption: str
     entries: Mapping[str, str]
     """Benchmark, architecture or strategy that it is about."""
+    rung: Mapping[str, str]
+    """The setting that tells it from the others of its ladder."""
 
     @property
     def labels(self) -> dict[str, str]:
         """What tells it from the study's other figures in the report."""
-        return {"figure": self.title, **self.entries}
+        return {"figure": self.title, **self.entries, **self.rung}
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,7 @@ def figure_specs(
             needs=tuple(figure.entry.tables),
             caption=figure.entry.caption or f"{figure.component}.rst",
             entries=named,
+            rung={key: str(figure.settings[key]) for key in figure.entry.ladder or {}},
         )
     return figures
 

@@ -4,7 +4,6 @@ Training and measuring both build from here, so that a checkpoint is always look
 network and the images it was trained with.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ from typing import Any
 import torch
 
 from forgetting import datasets, specification
-from forgetting.errors import UserError
 from forgetting.randomness import torch_generator
+from forgetting.results import read_json
 from forgetting.stages import Stages
 from forgetting.tasks import Benchmark
 
@@ -21,14 +20,12 @@ Spec = dict[str, Any]
 
 
 def read_sidecars(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """Return the descriptions (data/KEY.json) of prepared data sets."""
-    found = []
-    for path in paths:
-        try:
-            found.append(json.loads(path.read_text()))
-        except FileNotFoundError:
-            raise UserError(f"{path}: not there; prepare the data set first") from None
-    return found
+    """Return the descriptions (data/KEY.json) of prepared data sets.
+
+    Raises:
+        UserError: One is missing or damaged.
+    """
+    return [read_json(path, otherwise=datasets.again(path)) for path in paths]
 
 
 def benchmark(
@@ -37,7 +34,7 @@ def benchmark(
     """Return the run's benchmark for these seeds; sidecars are in the order of its data sets."""
     entry = spec["benchmark"]
     module = specification.component("benchmarks", entry["component"])
-    loaded = [datasets.read(path.with_suffix(".safetensors")) for path in sidecars]
+    loaded = [datasets.read(path.with_suffix(".safetensors"), described=path) for path in sidecars]
     return module.build(
         loaded,
         specification.settings(module.Settings, entry["settings"], at=entry["name"]),

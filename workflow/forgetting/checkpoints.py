@@ -15,18 +15,15 @@ from forgetting.errors import UserError
 from forgetting.results import atomic
 
 
-def name(task: int, epoch: float | None) -> str:
-    """Return the name of a moment; no epoch (None or 0) stands for the end of the task."""
-    return f"task-{task}-epoch-{epoch:g}" if epoch else f"task-{task}"
-
-
-def write(path: Path, tensors: Tensors, *, seeds: Sequence[int], task: int, epoch: float) -> None:
-    """Write tensors (S, ...) of the seeds, whole or not at all."""
+def write(path: Path, tensors: Tensors, *, seeds: Sequence[int], task: int, epoch: float) -> str:
+    """Write tensors (S, ...) of the seeds, whole or not at all; return the file's checksum."""
     about = {"seeds": list(seeds), "task": task, "epoch": epoch}
     whole = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    # Not save_file, which makes files that nobody else may read.
+    content = save(whole, metadata={"forgetting": json.dumps(about)})
     with atomic(path) as temporary:
-        # Not save_file, which makes files that nobody else may read.
-        temporary.write_bytes(save(whole, metadata={"forgetting": json.dumps(about)}))
+        temporary.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def read(path: Path, *, expected: str | None = None) -> tuple[dict[str, Tensor], dict]:
@@ -46,17 +43,21 @@ def read(path: Path, *, expected: str | None = None) -> tuple[dict[str, Tensor],
             return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"{path}: not a checkpoint that can be read ({error}); delete {path.parent.parent} and "
-            f"train the run again: snakemake --cores 1 --forcerun {path.parent.parent}/run.json"
+            f"{path}: not a checkpoint that can be read ({error}); "
+            f"start the workflow again with --forcerun {path.parent.parent}/run.json"
         ) from None
 
 
-def merge(paths: Sequence[Path | None], seeds: Sequence[Sequence[int]], target: Path) -> None:
-    """Join checkpoints of single seeds or smaller packs to one of all seeds.
+def merge(
+    parts: Sequence[tuple[dict[str, Tensor], dict] | None],
+    seeds: Sequence[Sequence[int]],
+    target: Path,
+) -> str:
+    """Join what was read of single seeds or smaller packs to one checkpoint of all seeds.
 
     A missing part (a seed that had diverged by then) is filled with NaN, zero for integers.
+    Returns the file's checksum.
     """
-    parts = [read(path) if path else None for path in paths]
     like, about = next(part for part in parts if part is not None)
     tensors = {
         name: torch.cat(
@@ -68,7 +69,7 @@ def merge(paths: Sequence[Path | None], seeds: Sequence[Sequence[int]], target: 
         for name, tensor in like.items()
     }
     everyone = [seed for group in seeds for seed in group]
-    write(target, tensors, seeds=everyone, task=about["task"], epoch=about["epoch"])
+    return write(target, tensors, seeds=everyone, task=about["task"], epoch=about["epoch"])
 
 
 def _missing(like: Tensor, seeds: int) -> Tensor:

@@ -74,6 +74,17 @@ class Precondition(Settings):
     """Tables it reads beyond ``settings.table``."""
 
 
+class Doubts(Settings):
+    """What stands in the way of taking a claim at its word, whatever the verdict on it."""
+
+    paper_and_code: str = ""
+    """Where the paper's text and its code differ."""
+    estimator: str = ""
+    """What is unsound about how the paper, or this claim, measures it."""
+    baseline: str = ""
+    """Against which baselines alone it holds."""
+
+
 class Claim(Settings):
     """One claim of a paper as a test over tidy tables."""
 
@@ -100,6 +111,10 @@ class Claim(Settings):
     """With ``single_run``: a wider prediction interval would agree with anything."""
     note: str = ""
     """What a reader should know; shown beside the verdict."""
+    doubts: Doubts = Doubts()
+    """Shown beside the verdict, each under its heading."""
+    figures: tuple[str, ...] = ()
+    """The study's figures that show it; of a ladder with the rung, as in ``rank~mnist``."""
     for_each: dict[Placeholder, list[Word]] | list[dict[Placeholder, Word]] | None = None
     """Expands the claim: every combination of the lists, or each mapping of the list. ``{name}``
     in any text of the claim becomes the value."""

@@ -12,6 +12,7 @@ from forgetting.seeds import MOST
 from forgetting.settings import Settings
 
 STUDIES = "workflow/studies"
+Keep = Literal["all", "last", "none"]
 
 
 def _listed(value: Any) -> Any:
@@ -50,7 +51,8 @@ class Config(Settings):
     seeds: Annotated[int, Field(ge=1, le=MOST)] | None = None
     """Number of seeds, instead of those that the study lists."""
     only: str | None = None
-    """Glob over benchmark/architecture/strategy/seedsPACK; results go under partial/only/."""
+    """Globs over benchmark/architecture/strategy/seedsPACK, with commas between them; what is made
+    from the selected runs goes under partial/only/."""
     data_dir: Place = "data"
     """Folder of the raw data sets; may be read-only."""
     results: Annotated[Place, AfterValidator(_no_braces)] = "results"
@@ -58,7 +60,11 @@ class Config(Settings):
     download: bool = False
     """Whether a data set that is missing from data_dir may be fetched."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where networks are trained; auto takes a free GPU if there is one."""
+    """Where networks are trained; auto: on a GPU what the study asks one for, if there is one."""
+    jobs_per_gpu: Annotated[int, Field(ge=1)] = 1
+    """Jobs that share a GPU of one machine."""
+    keep_checkpoints: Keep = "all"
+    """Checkpoints that outlive a run's measures: all, its last or none."""
 
 
 def load(root: Path, merged: Mapping[str, Any] | None = None) -> tuple[Config, Document]:

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from forgetting.errors import UserError
-from forgetting.results import atomic
+from forgetting.results import atomic, read_json
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 OPTIONAL = ("train_coarse_labels", "test_coarse_labels")
@@ -143,12 +143,17 @@ def write(
         temporary.write_text(json.dumps(description, indent=1) + "\n")
 
 
-def read(path: Path) -> Dataset:
+def again(path: Path) -> str:
+    """Return what to do with a prepared file that is missing or damaged."""
+    return f"prepare it again: rm -f {path.absolute()}, then start the workflow"
+
+
+def read(path: Path, *, described: Path | None = None) -> Dataset:
     """Read a prepared data set and check it against its checksum.
 
-    Raises UserError, naming the file, where it is missing, truncated or changed.
+    Raises UserError, naming the file, where it is missing, truncated or changed, or where the JSON
+    file ``described`` says something else.
     """
-    again = f"delete {path} and start the workflow again, which prepares it anew"
     try:
         with safe_open(path, framework="numpy") as file:
             header = json.loads((file.metadata() or {})["forgetting"])
@@ -164,11 +169,13 @@ def read(path: Path) -> Dataset:
         )
         intact = _seal(header["description"], checksum(dataset)) == header["seal"]
     except FileNotFoundError:
-        raise UserError(f"{path}: not there; run python -m forgetting prepare") from None
+        raise UserError(f"{path}: not there; {again(path)}") from None
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: not a prepared data set ({error}); {again}") from error
+        raise UserError(f"{path}: not a prepared data set ({error}); {again(path)}") from error
     if not intact:
-        raise UserError(f"{path}: the content does not match its checksum; {again}")
+        raise UserError(f"{path}: the content does not match its checksum; {again(path)}")
+    if described and read_json(described, otherwise=again(described)) != metadata:
+        raise UserError(f"{described}: does not describe {path.name}; {again(described)}")
     return dataset
 
 

@@ -11,24 +11,34 @@ import json
 import math
 import os
 import shutil
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import pyarrow.parquet
 import torch
 
-from forgetting import building, checkpoints, publishing, resume, specification, training
-from forgetting.devices import describe
+from forgetting import (
+    building,
+    checkpoints,
+    devices,
+    failure,
+    parquet,
+    publishing,
+    resume,
+    specification,
+    training,
+)
 from forgetting.ensemble import Ensemble, Tensors
 from forgetting.errors import UserError
 from forgetting.loop import Loop
-from forgetting.results import atomic
+from forgetting.moments import LET_GO
+from forgetting.moments import name as moment_name
+from forgetting.results import atomic, sweep
 from forgetting.strategy import Strategy
 from forgetting.tasks import Benchmark
+from forgetting.usage import Meter, Usage
 
 ACCURACY = ("seed", "after_task", "task", "metric", "value")
 HISTORY = ("seed", "task", "epoch", "step", "statistic", "value")
@@ -49,7 +59,8 @@ class Job:
     """run.json of the run that this one starts from."""
     code: str
     """Fingerprint of the code."""
-    device: torch.device
+    device: devices.Request
+    """A GPU is leased when there is something to train."""
     save_every: float = 60.0
     """Seconds between rolling states."""
     vectorise: bool | None = None
@@ -63,10 +74,16 @@ def execute(job: Job, *, report: Callable[[str], None], code_now: Callable[[], s
     result is never stored under code that changed meanwhile.
     """
     store = job.folder / ".resume"
+
+    def waiting() -> None:
+        report("another process trains this run: waiting")
+
     with (
         resume.Signals() as signals,
-        resume.locked(store, waiting=lambda: report("another process trains this run: waiting")),
+        resume.locked(store, signals, waiting=waiting),
+        failure.noted(store),
     ):
+        sweep(job.folder)
         described = building.read_sidecars(job.sidecars)
         parent = _parent(job)
         key = _key(job, described, parent)
@@ -74,14 +91,18 @@ def execute(job: Job, *, report: Callable[[str], None], code_now: Callable[[], s
         for stale in store.iterdir():
             if stale.is_dir() and stale != state:
                 shutil.rmtree(stale)
-        if publishing.intact(job.folder, state / "run.json"):
+        if publishing.intact(job.folder, state):
             report("finished before: published again")
         else:
-            _train(job, described, parent, state, signals, report=report, code_now=code_now)
+            device = devices.resolve(job.device, report=report, look=signals.end_if_asked)
+            with devices.memory_explained(device, job.device):
+                _train(job, device, described, parent, state, signals, report, code_now)
         for name in SMALL:
             with atomic(job.folder / name) as temporary:
                 shutil.copyfile(state / name, temporary)
         (store / "progress.json").unlink(missing_ok=True)
+        for home in state.glob("group-*"):
+            shutil.rmtree(home)
 
 
 def _loop(spec: dict[str, Any]) -> ModuleType:
@@ -93,35 +114,30 @@ def _loop(spec: dict[str, Any]) -> ModuleType:
 
 def _train(
     job: Job,
+    device: torch.device,
     described: list[dict[str, Any]],
     parent: tuple[dict[str, Any], Path] | None,
     state: Path,
     signals: resume.Signals,
-    *,
     report: Callable[[str], None],
     code_now: Callable[[], str],
 ) -> None:
     spec, seeds = job.spec, list(job.spec["seeds"])
     loop = _loop(spec)
     settings = specification.settings(loop.Settings, spec["training"], at="training")
-    everyone = building.benchmark(spec, job.sidecars, seeds=seeds, device=job.device)
+    everyone = building.benchmark(spec, job.sidecars, seeds=seeds, device=device)
     _check_parent(job, parent, everyone)
-    together = building.vectorises(spec, job.device) if job.vectorise is None else job.vectorise
+    together = building.vectorises(spec, device) if job.vectorise is None else job.vectorise
     if together and len(seeds) > 1 and everyone.rectangular():
         groups = [list(range(len(seeds)))]
     else:
         groups = [[position] for position in range(len(seeds))]
+    homes = [state / f"group-{number}" for number in range(len(groups))]
+    packs = [[seeds[position] for position in positions] for positions in groups]
     facts = []
-    for number, positions in enumerate(groups):
-        own = [seeds[position] for position in positions]
-        home = state / f"group-{number}"
+    for number, (positions, own, home) in enumerate(zip(groups, packs, homes, strict=True)):
+        kept: dict[str, str] = {}
         benchmark = everyone if len(groups) == 1 else everyone.alone(positions[0])
-
-        def keep(
-            name: str, task: int, epoch: float, tensors: Tensors, home: Path = home, own: Any = own
-        ) -> None:
-            path = home / f"{name}.safetensors"
-            checkpoints.write(path, tensors, seeds=own, task=task, epoch=epoch)
 
         def fresh(
             task: int, benchmark: Benchmark = benchmark, own: Any = own
@@ -136,14 +152,19 @@ def _train(
             settings,
             name=spec["benchmark"]["name"],
             seeds=own,
-            keep=keep,
+            keep=_keeper(home, own, kept),
             start=_start(spec, parent, positions, everyone),
             fresh=fresh,
         )
-        facts.append(_train_group(job, run, home, signals, (number, len(groups)), report))
+        place = (number, len(groups))
+        facts.append(_train_group(job, run, home, kept, signals, place, report))
+    # From here until the new record is there, nothing says that the folder holds a finished run.
+    (job.folder / "run.json").unlink(missing_ok=True)
+    (state / LET_GO).unlink(missing_ok=True)
+    kept_by_group = [fact["checkpoints"] for fact in facts]
+    hashes, moments = publishing.join_checkpoints(job.folder, homes, kept_by_group, packs)
     if parent is not None:
         facts.append(_inherited(spec, parent))
-    hashes, moments = publishing.join_checkpoints(job.folder, state, groups, seeds)
     diverged = {int(seed): at for fact in facts for seed, at in fact["diverged"].items()}
     rows = sorted((row for fact in facts for row in fact["accuracy"]), key=lambda row: row[:4])
     publishing.write_table(state / "accuracy.parquet", ACCURACY, rows)
@@ -174,21 +195,35 @@ def _train(
             "parent": None if parent is None else os.path.relpath(parent[1], job.folder),
             "checkpoints": hashes,
             "checkpoint_tasks": moments,
-            "device": describe(job.device),
+            "device": devices.describe(device),
             "threads": torch.get_num_threads(),
             "versions": publishing.versions(),
             "commit": publishing.commit(),
-            "wall_seconds": round(sum(fact["elapsed"] for fact in facts), 3),
+            **sum((Usage(**fact["usage"]) for fact in facts), Usage()).record(device),
         },
     )
-    for number in range(len(groups)):
-        shutil.rmtree(state / f"group-{number}", ignore_errors=True)
+
+
+def _keeper(
+    home: Path, seeds: list[int], kept: dict[str, str]
+) -> Callable[[str, int, float, Tensors], None]:
+    """Return a function that keeps a group's checkpoint in ``home`` and its checksum in ``kept``.
+
+    With the checksum the checkpoint is known again when the run is published, perhaps days later.
+    """
+
+    def keep(name: str, task: int, epoch: float, tensors: Tensors) -> None:
+        path = home / f"{name}.safetensors"
+        kept[name] = checkpoints.write(path, tensors, seeds=seeds, task=task, epoch=epoch)
+
+    return keep
 
 
 def _train_group(
     job: Job,
     training: Loop,
     home: Path,
+    kept: dict[str, str],
     signals: resume.Signals,
     place: tuple[int, int],
     report: Callable[[str], None],
@@ -197,17 +232,15 @@ def _train_group(
     done = resume.load(home / "facts.pt")
     if done is not None:
         return done
-    before, started = 0.0, time.monotonic()
     saved = resume.load(home / "rolling.pt")
+    meter = Meter(training.device, None if saved is None else saved["usage"])
     if saved is not None:
         training.restore(saved["training"])
-        before = saved["elapsed"]
+        kept.update(saved["checkpoints"])
         report(f"resumed at task {training.phase + 1}, epoch {training.epoch + 1}")
 
-    def elapsed() -> float:
-        return before + time.monotonic() - started
-
     def progress() -> None:
+        meter.look()
         share = (place[0] + training.progress) / place[1]
         last = training.record.accuracy[-1][1] if training.record.accuracy else 0
         metric = job.spec["benchmark"].get("metric", "task_masked")
@@ -220,14 +253,18 @@ def _train_group(
                 "tasks": len(training.phases),
                 "progress": share,
                 "accuracy": sum(latest) / len(latest) if latest else None,
-                "elapsed": elapsed(),
-                "device": describe(job.device),
+                "elapsed": meter.total().wall_seconds,
+                "device": devices.describe(training.device),
             },
         )
 
     saver = resume.Saver(
         home / "rolling.pt",
-        lambda: {"training": training.state(), "elapsed": elapsed()},
+        lambda: {
+            "training": training.state(),
+            "checkpoints": kept,
+            "usage": meter.total().state(),
+        },
         signals,
         every=job.save_every,
         report=progress,
@@ -239,7 +276,8 @@ def _train_group(
         "accuracy": training.record.accuracy,
         "history": training.record.history,
         "diverged": {str(seed): list(at) for seed, at in training.record.diverged.items()},
-        "elapsed": elapsed(),
+        "checkpoints": kept,
+        "usage": meter.total().state(),
     }
     resume.save(home / "facts.pt", facts)
     (home / "rolling.pt").unlink(missing_ok=True)
@@ -250,7 +288,7 @@ def _parent(job: Job) -> tuple[dict[str, Any], Path] | None:
     if job.parent is None:
         return None
     if not job.parent.exists():
-        raise UserError(f"{job.parent}: not there; train the run that this one starts from")
+        raise UserError(f"{job.parent}: not there; train the run that this one starts from again")
     return specification.read(job.parent), job.parent
 
 
@@ -267,7 +305,7 @@ def _start(
     if parent is None:
         return None
     start, (record, run_json) = spec["strategy"]["starts_from"], parent
-    moment = checkpoints.name(start["task"], start.get("epoch"))
+    moment = moment_name(start["task"], start.get("epoch"))
     if moment in record["checkpoints"]:
         path = run_json.parent / "checkpoints" / f"{moment}.safetensors"
         tensors, _ = checkpoints.read(path, expected=record["checkpoints"][moment])
@@ -290,7 +328,7 @@ def _check_parent(job: Job, parent: tuple[dict[str, Any], Path] | None, mine: Be
     if parent is None or parent[0]["spec"]["benchmark"] == job.spec["benchmark"]:
         return
     seeds, first = job.spec["seeds"], job.spec["strategy"]["starts_from"]["task"]
-    theirs = building.benchmark(parent[0]["spec"], job.sidecars, seeds=seeds, device=job.device)
+    theirs = building.benchmark(parent[0]["spec"], job.sidecars, seeds=seeds, device=mine.device)
     if theirs.outputs != mine.outputs or not all(
         mine.same_task(theirs, task) for task in range(1, first + 1)
     ):
@@ -309,8 +347,8 @@ def _inherited(spec: dict[str, Any], parent: tuple[dict[str, Any], Path]) -> dic
     """
     task, epoch = (spec["strategy"]["starts_from"].get(part) for part in ("task", "epoch"))
     folder = parent[1].parent
-    accuracy = pyarrow.parquet.read_table(folder / "accuracy.parquet").to_pylist()
-    history = pyarrow.parquet.read_table(folder / "history.parquet").to_pylist()
+    accuracy = parquet.read(folder / "accuracy.parquet").to_pylist()
+    history = parquet.read(folder / "history.parquet").to_pylist()
     # A parent of another benchmark shares the tasks up to the start and no later ones.
     same = parent[0]["spec"]["benchmark"] == spec["benchmark"]
     return {
@@ -329,7 +367,7 @@ def _inherited(spec: dict[str, Any], parent: tuple[dict[str, Any], Path]) -> dic
             for seed, about in parent[0]["seeds"].items()
             if about["status"] == "diverged" and about["task"] <= task - (epoch is not None)
         },
-        "elapsed": 0.0,
+        "usage": {},
     }
 
 

@@ -23,6 +23,7 @@ from forgetting.fingerprint import Component, fingerprint
 from forgetting.messages import allowed, shown
 from forgetting.plan import StudyPlan, build
 from forgetting.run_table import MissingData, RunSpec
+from forgetting.study import Resources
 from forgetting.tuning import Search, Tuning, expand
 
 FOLDER = "{preset}/{study}{scope}"
@@ -174,6 +175,19 @@ class Pipeline:
         """Return the fingerprint of a command with its components."""
         return _fingerprint(command, tuple(components))
 
+    def measured(self, *, here: bool) -> list[str]:
+        """Return the studies whose measures Snakemake takes itself, or those it gives a cluster.
+
+        Where ``device`` is ``cuda`` all need a GPU, whatever the study asks for.
+        """
+        asked = {name: self._read[name][0].resources.measure for name in self.studies}
+        gpu = self.config.device == "cuda"
+        return [name for name, each in asked.items() if (each.small and not gpu) is here]
+
+    def gpus(self, resources: Resources) -> int:
+        """Return how many GPUs a job asks for: what the study says, none for cpu, one for cuda."""
+        return {"auto": resources.gpu, "cpu": 0, "cuda": 1}[self.config.device]
+
     def captions(self) -> dict[tuple[str, str], list[str]]:
         """Return the names of figures by study and caption file."""
         grouped: dict[tuple[str, str], list[str]] = {}
@@ -227,18 +241,25 @@ class Pipeline:
         """Return the claims that the scorecard shows: of the chosen studies, and what exists."""
         there = [f"{self.preset}/{name}{self.scope}/claims.csv" for name in self.studies]
         mine = [path for name in self.chosen for path in self.claims(name)]
-        return mine + [p for p in there if p not in mine and (self.results / p).exists()]
+        others = (path for path in there if path not in mine)
+        return mine + [path for path in others if (self.results / path).exists()]
 
     def scorecard(self) -> list[str]:
         """Return the scorecard's files."""
         return [f"{self.preset}{self.scope}/scorecard.{suffix}" for suffix in ("html", "md")]
 
     def descriptions(self) -> str:
-        """Return name, title and paper of every study, as the scorecard's JSON."""
+        """Return name, title, paper and claims in their order of every study, as JSON."""
         read = [self._read[name][0] for name in self.studies]
         return canonical(
             [
-                {"study": s.study, "title": s.title, "paper": s.paper.model_dump(exclude_none=True)}
+                {
+                    "study": s.study,
+                    "title": s.title,
+                    "paper": s.paper.model_dump(exclude_none=True),
+                    "claims": list(s.claims),
+                    **({"seeds": self.config.seeds} if self.config.seeds else {}),
+                }
                 for s in read
             ]
         )

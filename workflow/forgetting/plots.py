@@ -6,6 +6,7 @@ tables give the same bytes.
 """
 
 import hashlib
+import io
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -175,7 +176,10 @@ def save(figure: Figure, drawn: pd.DataFrame, path: Path) -> None:
     with mpl.rc_context(STYLE):
         metadata = {".pdf": {"CreationDate": None}, ".png": {"Software": None}}
         for suffix, entries in metadata.items():
+            # Not straight into the file: of a full disk Matplotlib says something about a stream.
+            whole = io.BytesIO()
+            figure.savefig(whole, format=suffix[1:], metadata=entries, dpi=200)
             with atomic(path.with_suffix(suffix)) as temporary:
-                figure.savefig(temporary, metadata=entries, dpi=200)
+                temporary.write_bytes(whole.getbuffer())
     with atomic(path.with_suffix(".csv")) as temporary:
         tables.write(drawn, temporary)

@@ -2,54 +2,85 @@
 
 import json
 import platform
+import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy
 import pyarrow
-import pyarrow.parquet
 import torch
 
-from forgetting import checkpoints
-from forgetting.results import atomic
+from forgetting import checkpoints, moments, parquet
+from forgetting.errors import UserError
 
 
 def join_checkpoints(
-    folder: Path, state: Path, groups: list[list[int]], seeds: list[int]
+    folder: Path,
+    homes: Sequence[Path],
+    kept: Sequence[Mapping[str, str]],
+    seeds: Sequence[Sequence[int]],
 ) -> tuple[dict[str, str], dict[str, dict[str, float]]]:
     """Join the checkpoints of groups of seeds under ``folder/checkpoints``.
 
-    ``groups`` are positions in ``seeds``; group g left its own in ``state/group-g``. Returns the
-    checksum and the moment (task, epoch) of every checkpoint by name.
+    Args:
+        folder: The run's folder.
+        homes: Where each group left its own.
+        kept: Checksums of each group's checkpoints, by name.
+        seeds: The seeds of each group.
+
+    Returns:
+        The checksum and the moment (task, epoch) of every checkpoint by name.
+
+    Raises:
+        UserError: A group's checkpoint is damaged; the group will be trained anew.
     """
-    homes = [state / f"group-{number}" for number in range(len(groups))]
-    names = sorted({path.stem for home in homes for path in home.glob("*.safetensors")})
     target = folder / "checkpoints"
     target.mkdir(exist_ok=True)
-    hashes, moments = {}, {}
-    for name in names:
-        parts = [home / f"{name}.safetensors" for home in homes]
-        path = target / f"{name}.safetensors"
-        present = [part if part.exists() else None for part in parts]
-        checkpoints.merge(present, [[seeds[p] for p in group] for group in groups], path)
-        hashes[name] = checkpoints.checksum(path)
+    hashes, found = {}, {}
+    for name in sorted({name for group in kept for name in group}):
+        parts = [
+            _kept(home, name, group[name]) if name in group else None
+            for home, group in zip(homes, kept, strict=True)
+        ]
+        hashes[name] = checkpoints.merge(parts, seeds, target / f"{name}.safetensors")
         _, task, *epoch = name.split("-")
-        moments[name] = {"task": int(task), "epoch": float(epoch[1]) if epoch else 0}
+        found[name] = {"task": int(task), "epoch": float(epoch[1]) if epoch else 0}
     for stale in target.iterdir():
         if stale.stem not in hashes:
             stale.unlink()
-    return hashes, moments
+    return hashes, found
 
 
-def intact(folder: Path, record: Path) -> bool:
-    """Whether a run was finished (its record is there) and its checkpoints are as it left them."""
-    if not record.exists():
+def _kept(home: Path, name: str, expected: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    path = home / f"{name}.safetensors"
+    try:
+        return checkpoints.read(path, expected=expected)
+    except UserError:
+        shutil.rmtree(home)
+        raise UserError(
+            f"{path}: was damaged after it was written, so its seeds have to be trained anew; "
+            "start the same command again"
+        ) from None
+
+
+def intact(folder: Path, state: Path) -> bool:
+    """Whether a run was finished (its record is there) and all files are as it left them.
+
+    Checkpoints that were let go since are not missed.
+    """
+    try:
+        hashes = json.loads((state / "run.json").read_text())["checkpoints"]
+        for name in ("accuracy", "history"):
+            parquet.read(state / f"{name}.parquet")
+        for name in hashes.keys() - moments.let_go(state):
+            path = folder / "checkpoints" / f"{name}.safetensors"
+            if checkpoints.checksum(path) != hashes[name]:
+                return False
+    except (FileNotFoundError, ValueError, KeyError, TypeError, UserError):
         return False
-    hashes = json.loads(record.read_text())["checkpoints"]
-    paths = {name: folder / "checkpoints" / f"{name}.safetensors" for name in hashes}
-    return all(paths[n].exists() and checkpoints.checksum(paths[n]) == hashes[n] for n in hashes)
+    return True
 
 
 def write_table(path: Path, columns: Sequence[str], rows: list[list[Any]]) -> None:
@@ -63,8 +94,7 @@ def write_table(path: Path, columns: Sequence[str], rows: list[list[Any]]) -> No
             for position, column in enumerate(columns)
         }
     )
-    with atomic(path) as temporary:
-        pyarrow.parquet.write_table(table, temporary)
+    parquet.write(table, path)
 
 
 def versions() -> dict[str, str]:

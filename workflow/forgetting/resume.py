@@ -8,34 +8,23 @@ never takes up an old state.
 
 import contextlib
 import fcntl
+import io
 import json
 import os
 import signal
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import IO, Any
 
 import torch
 
 from forgetting.results import atomic
 
-
-@contextlib.contextmanager
-def locked(folder: Path, *, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold the run folder's exclusive lock; wait for whoever has it (``waiting`` is told once).
-
-    The kernel releases the lock when the process ends, however it ends.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting()
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+LOOK_AGAIN = 0.2
+"""Seconds between two looks at a lock that another process has."""
 
 
 class Signals:
@@ -51,6 +40,11 @@ class Signals:
         if number == signal.SIGTERM:
             self.end = number
 
+    def end_if_asked(self) -> None:
+        """End the process if SIGTERM was received."""
+        if self.end is not None:
+            raise SystemExit(128 + self.end)
+
     def __enter__(self) -> "Signals":
         for number in (signal.SIGTERM, signal.SIGUSR1):
             self._previous[number] = signal.signal(number, self._received)
@@ -59,6 +53,32 @@ class Signals:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def locked(folder: Path, signals: Signals, *, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold the run folder's exclusive lock; wait for whoever has it (``waiting`` is told once).
+
+    SIGTERM ends the waiting. The kernel releases the lock when the process ends, however it ends.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a") as file:
+        told = False
+        while not _taken(file):
+            if not told:
+                waiting()
+                told = True
+            signals.end_if_asked()
+            time.sleep(LOOK_AGAIN)
+        yield
+
+
+def _taken(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class Saver:
@@ -89,16 +109,18 @@ class Saver:
             save(self._path, self._state())
             self._signals.save = False
             self._next = time.monotonic() + self._every
-        if self._signals.end is not None:
-            raise SystemExit(128 + self._signals.end)
+        self._signals.end_if_asked()
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
     """Write a tree of tensors and plain values, whole or not at all."""
-    with atomic(path) as temporary:
-        torch.save(state, temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+    # Not straight into the file: of a full disk PyTorch says that a position is unexpected.
+    whole = io.BytesIO()
+    torch.save(state, whole)
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        file.write(whole.getbuffer())
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def load(path: Path) -> dict[str, Any] | None:
@@ -107,6 +129,10 @@ def load(path: Path) -> dict[str, Any] | None:
     A state is only ever read by the run that wrote it, and as plain data (no code runs).
     """
     try:
+        # PyTorch writes checksums and does not look at them.
+        with zipfile.ZipFile(path) as file:
+            if damaged := file.testzip():
+                raise ValueError(f"{damaged} does not match its checksum")
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         return None

@@ -111,17 +111,27 @@ class Choice(Settings):
     """The strategy's settings, over its entry's; of a composition by component."""
 
 
+FEW_MINUTES = 10
+
+
 class Resources(Settings):
     """What one job asks the scheduler for."""
 
     mem_mb: Annotated[int, Field(ge=1)] = 4000
     """Memory in MB."""
     runtime: Annotated[int, Field(ge=1)] = 120
-    """Minutes."""
+    """Minutes; a measure that asks for at most 10 and no GPU is never a job of a cluster."""
+    disk_mb: Annotated[int, Field(ge=1)] = 1000
+    """Disk space in MB: twice what the checkpoints take, which are joined at the end."""
     gpu: Annotated[int, Field(ge=0, le=1)] = 0
     """GPUs."""
     threads: Annotated[int, Field(ge=1)] = 1
     """CPU threads; a run repeats bit for bit with an equal number."""
+
+    @property
+    def small(self) -> bool:
+        """Whether a cluster's job could cost more than the work: no GPU, and a few minutes."""
+        return self.gpu == 0 and self.runtime <= FEW_MINUTES
 
 
 class Group(Settings):

@@ -7,7 +7,6 @@ seed that diverged has no rows after its divergence, the scores that would need 
 and `summary` counts it.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from forgetting import statistics
+from forgetting import parquet, statistics
 from forgetting.errors import UserError
+from forgetting.results import read_json
 from forgetting.rungs import without_rung
 
 ID = ["benchmark", "architecture", "strategy", "seed"]
@@ -37,6 +37,7 @@ TEXT = [
     "layer",
     "statistic",
     "matrix",
+    "pack",
     "status",
     "datasets",
     "fingerprint",
@@ -108,14 +109,21 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def read_records(paths: Sequence[Path]) -> list[tuple[Path, dict[str, Any]]]:
-    """The folder and the contents of every ``run.json`` named."""
-    return [(path.parent, json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+    """The folder and the contents of every ``run.json`` named.
+
+    Raises:
+        UserError: One is missing or damaged.
+    """
+    return [
+        (path.parent, read_json(path, otherwise=f"start the workflow again with --forcerun {path}"))
+        for path in paths
+    ]
 
 
 def accuracy(records: Sequence[tuple[Path, dict[str, Any]]]) -> pd.DataFrame:
     """Accuracy of every task after every task (``after_task`` 0 = before training)."""
     parts = [
-        _with_id(pd.read_parquet(folder / "accuracy.parquet"), **_entry_names(record))
+        _with_id(parquet.read(folder / "accuracy.parquet").to_pandas(), **_entry_names(record))
         for folder, record in records
     ]
     return _joined(parts, keys=["metric", "after_task", "task"], name="accuracy")
@@ -130,7 +138,8 @@ def history(records: Sequence[tuple[Path, dict[str, Any]]]) -> pd.DataFrame:
     """
     parts = []
     for folder, record in records:
-        rows = pd.read_parquet(folder / "history.parquet").sort_values("step", kind="stable")
+        rows = parquet.read(folder / "history.parquet").to_pandas()
+        rows = rows.sort_values("step", kind="stable")
         epoch = ["seed", "task", "epoch", "statistic"]
         # A row is the mean over the steps since the row before.
         steps = rows["step"] - rows.groupby(epoch)["step"].shift(fill_value=0)
@@ -191,12 +200,13 @@ def runs(
             are; no part of a run, so that saying it otherwise trains nothing again.
     """
     rows = []
-    for _, record in records:
+    for folder, record in records:
         datasets = record["datasets"]
         benchmark = about[_entry_names(record)["benchmark"]]
         start = record["spec"]["strategy"].get("starts_from", {})
         stand_in = any(dataset["stand_in"] for dataset in datasets)
         shared = {
+            "pack": folder.name.removeprefix("seeds"),
             "datasets": "+".join(dataset["name"] for dataset in datasets),
             "stand_in": stand_in,
             "evidence": "stand-in" if stand_in else benchmark["evidence"],
@@ -413,7 +423,7 @@ def _measured(paths: Sequence[Path]) -> list[pd.DataFrame]:
     for path in paths:
         benchmark, architecture, strategy = path.parts[-4:-1]
         names = {"benchmark": benchmark, "architecture": architecture, "strategy": strategy}
-        parts.append(_with_id(pd.read_parquet(path), **names))
+        parts.append(_with_id(parquet.read(path).to_pandas(), **names))
     return parts
 
 

@@ -14,9 +14,14 @@ TRAINED = "{preset}/{study}{tuning}"  # a run of the study or of its grids
 NAME_OF_DATA = r"[A-Za-z0-9][A-Za-z0-9_.~-]*"
 
 
+def either(names):
+    """Return a pattern that matches these names; nothing when there are none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
 wildcard_constraints:
     preset=re.escape(pipeline.preset),
-    study="|".join(map(re.escape, pipeline.studies)),
+    study=either(pipeline.studies),
     scope=f"(?:{pipeline.apart})?",
     tuning=f"(?:{pipeline.grids})?",
     benchmark=NAME,
@@ -78,6 +83,15 @@ def field(find, *names):
         return found
 
     return value
+
+
+def gpus(find):
+    """Return a function: the GPUs that the job of what is found asks for."""
+
+    def number(wildcards):
+        return pipeline.gpus(find(wildcards).resources)
+
+    return number
 
 
 def code(command, find=None):
@@ -187,6 +201,10 @@ def tables_of(find):
 
 def judged_claims(wildcards):
     return or_exit(pipeline.judged)
+
+
+def bases_of_claims(wildcards):
+    return [str(Path(path).with_suffix(".json")) for path in judged_claims(wildcards)]
 
 
 def scored_figures(wildcards):

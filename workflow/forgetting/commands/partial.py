@@ -5,7 +5,6 @@ are, whether or not Snakemake would redo them, and writes under PRESET/STUDY/par
 """
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from forgetting.configuration import Config
 from forgetting.documents import Document
 from forgetting.pipeline import Pipeline
 from forgetting.plan import StudyPlan
+from forgetting.results import read_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def _study(pipeline: Pipeline, plan: StudyPlan) -> None:
     records = {path: home / "runs" / path / "run.json" for path in plan.selected}
     finished = {path: record for path, record in records.items() if record.exists()}
     stale = sum(
-        json.loads(record.read_text())["fingerprint"]
+        read_json(record, otherwise="train the run again")["fingerprint"]
         != pipeline.code("train", plan.runs[path].components)
         for path, record in finished.items()
     )
@@ -74,6 +74,7 @@ def _study(pipeline: Pipeline, plan: StudyPlan) -> None:
         _done(f"figure {figure}", draw.add_arguments, draw.run, given)
     for judgement in plan.judgement.values():
         given = ["--claims", judgement.settings, "--out", str(folder / "claims.csv")]
+        given += ["--out-basis", str(folder / "claims.json")]
         given += ["--tables", *(str(tables[table]) for table in judgement.needs if table in tables)]
         _done("claims", judge.add_arguments, judge.run, given)
     print(f"{name}: see {pipeline.results / folder}")

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, nargs="*", help="data/KEY.json of each data set")
     parser.add_argument("--start", type=Path, nargs="*", help="run.json of the run to start from")
     parser.add_argument("--code", help="fingerprint of the code; default: computed")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    devices.add_arguments(parser)
     parser.add_argument("--save-every", type=float, default=60.0, help="seconds between states")
     parser.add_argument("--out", type=Path, required=True, help="the run's folder")
 
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
         sidecars=data,
         parent=start,
         code=arguments.code or code_now(),
-        device=devices.resolve(arguments.device),
+        device=devices.requested(arguments),
         save_every=arguments.save_every,
     )
     execute(job, report=lambda line: print(line, flush=True), code_now=code_now)

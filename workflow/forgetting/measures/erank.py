@@ -33,6 +33,8 @@ from forgetting.weights import weight_matrices
 if TYPE_CHECKING:
     from forgetting.runs import RunView
 
+BLOCK = 128
+"""Columns of a Gram matrix computed at once: of the upper triangle only what is in their block."""
 COLUMNS = {
     "seed": "int64",
     "task": "int64",
@@ -73,9 +75,9 @@ def effective_rank(matrix: Tensor | ArrayLike) -> Any:
     their roots (1e-8 of the largest singular value each) would add up. What this cannot see is
     a singular value below sqrt(max(m, n) * eps), 7e-7 for 2,000 rows, of the largest; a hundred
     such values carry at most 1e-4 of the mass and 0.2 % of the result, and float32 data holds
-    noise of that size anyway. The matrix is scaled by its largest entry first, so squares neither
-    overflow nor vanish. The Gram matrix is formed where the data are, its eigenvalues on the CPU,
-    which is faster at it than a GPU.
+    noise of that size anyway. A float64 matrix is scaled by a power of two first, so squares
+    neither overflow nor vanish. The Gram matrix is formed where the data are, its eigenvalues on
+    the CPU, which is faster at it than a GPU.
 
     Args:
         matrix: (..., m, n), numpy or torch, of any real type. Axes in front are a batch.
@@ -89,7 +91,7 @@ def effective_rank(matrix: Tensor | ArrayLike) -> Any:
     """
     if not isinstance(matrix, Tensor):
         matrix = torch.from_numpy(np.array(matrix, dtype=np.float64))
-    values = matrix.detach().to(torch.float64)
+    values = matrix.detach()
     if values.dim() < 2:
         raise ValueError(f"a matrix has two axes, this has the shape {tuple(values.shape)}")
     rows, columns = values.shape[-2:]
@@ -103,13 +105,11 @@ def effective_rank(matrix: Tensor | ArrayLike) -> Any:
 
 def _entropies(matrices: Tensor) -> NDArray[np.float64]:
     """Effective ranks of (B, m, n), all finite or not."""
-    peaks = matrices.abs().amax((1, 2), keepdim=True)
-    finite = peaks.isfinite()
-    scaled = torch.where(finite, matrices / torch.where(peaks > 0, peaks, 1.0), 0.0)
-    tall = scaled.shape[1] >= scaled.shape[2]
-    gram = scaled.mT @ scaled if tall else scaled @ scaled.mT
-    eigenvalues = torch.linalg.eigvalsh(gram.cpu())
-    floor = max(scaled.shape[1:]) * torch.finfo(torch.float64).eps * eigenvalues[:, -1:]
+    # One by one: what a single matrix needs on the way stays in the caches.
+    gram = torch.stack([_gram(matrix) for matrix in matrices]).cpu()
+    finite = gram.diagonal(dim1=1, dim2=2).isfinite().all(1)
+    eigenvalues = torch.linalg.eigvalsh(torch.where(finite[:, None, None], gram, 0.0))
+    floor = max(matrices.shape[1:]) * torch.finfo(torch.float64).eps * eigenvalues[:, -1:]
     sigma = torch.where(eigenvalues > floor, eigenvalues, 0.0).sqrt()
     total = sigma.sum(1, keepdim=True)
     share = sigma / torch.where(total > 0, total, 1.0)
@@ -117,7 +117,26 @@ def _entropies(matrices: Tensor) -> NDArray[np.float64]:
     # Rounding may leave the bounds by an ulp; for a matrix of zeros the upper one is 0.
     rank = (sigma > 0).sum(1).to(entropy.dtype)
     ranks = entropy.exp().clamp_min(1.0).minimum(rank)
-    return torch.where(finite.reshape(-1).cpu(), ranks, torch.nan).numpy()
+    return torch.where(finite, ranks, torch.nan).numpy()
+
+
+def _gram(matrix: Tensor) -> Tensor:
+    """The smaller Gram matrix of (m, n) in float64, up to a factor; its lower triangle.
+
+    Not finite where an entry is not: in that entry's place on the diagonal, too.
+    """
+    values = matrix.to(torch.float64)
+    if matrix.dtype == torch.float64:  # squares of all others are in range
+        exponent = torch.frexp(torch.linalg.vector_norm(values, torch.inf)).exponent
+        values = values * torch.exp2(-exponent.clamp(-1000, 1000).to(torch.float64))
+    if values.shape[0] < values.shape[1]:
+        values = values.mT
+    columns = values.shape[1]
+    gram = values.new_zeros(columns, columns)
+    for start in range(0, columns, BLOCK):
+        window = slice(start, start + BLOCK)
+        gram[start:, window] = values[:, start:].mT @ values[:, window]
+    return gram
 
 
 def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
