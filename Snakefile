@@ -106,7 +106,7 @@ rule partial:
         "envs/forgetting.yaml"
     params:
         root=str(ROOT),
-        config=pipeline.config_json,
+        config=config_json,
     shell:
         "python -m forgetting partial --root {params.root:q} --config {params.config:q} 2>&1"
         " | tee -a {log:q}"

@@ -1,16 +1,26 @@
 """Changes to valid configurations and studies, and the contract of what may come of them."""
 
 import copy
+import gc
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from forgetting import sources
+from forgetting import configuration, sources
+from forgetting.data import imagenet
+from forgetting.documents import Document
 from forgetting.errors import UserError
 from forgetting.pipeline import Pipeline
+from studies import REPOSITORY
+
+STUDIES = configuration.studies(REPOSITORY)
+PRESETS = ("quick", "small", "paper")
 
 Place = tuple[Any, ...]
 # What a slip of the hand, another tool or malice may leave.
@@ -166,7 +176,10 @@ def files(root: Path) -> dict[str, bytes]:
 def plan_everything(root: Path, merged: Mapping[str, Any] | None = None) -> Pipeline:
     """Do what reading the workflow and choosing its jobs does, for every target."""
     Pipeline.check_file(root)
-    pipeline = Pipeline.load(root, merged)
+    try:
+        pipeline = Pipeline.load(root, merged)
+    finally:
+        gc.unfreeze()  # it is not the only one of this process
     pipeline.descriptions()
     pipeline.captions()
     for name in pipeline.studies:
@@ -207,9 +220,76 @@ def outcome(
 def check_message(message: str, file: str) -> None:
     """A message names file and place, is short, and shows neither code nor control characters."""
     here = rf"{re.escape(file)}(, line \d+(, column \d+)?)?"
-    start = rf"({here}|command line: --config \S+|config\.yaml: preset): \S"
+    start = rf"({here}|command line: --config .+?|config\.yaml: preset): \S"
     assert re.match(start, message), message
     assert all(line.isprintable() for line in message.split("\n")), message
     assert len(message) < 6000, message
     for code in ("Traceback", "object at 0x", "errors.pydantic", "NoneType", "<class"):
         assert code not in message, message
+
+
+def tried(examples: int) -> settings:
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )
+
+
+def dumped(content: Any) -> bytes:
+    return yaml.dump(content, Dumper=yaml.CSafeDumper, sort_keys=False).encode()
+
+
+def changing(root: Path, file: str, change: st.SearchStrategy, examples: int) -> None:
+    """Try changes of one file; each is a mapping or bytes."""
+    before = files(root)
+    valid = before[file]
+
+    @tried(examples)
+    @given(change)
+    def check(content: dict[str, Any] | bytes) -> None:
+        (root / file).write_bytes(content if isinstance(content, bytes) else dumped(content))
+        outcome(root, file, before)
+
+    try:
+        check()
+    finally:
+        (root / file).write_bytes(valid)
+
+
+def stand_ins(data: Path) -> None:
+    """Make files by which those data sets are found that cannot be downloaded; nothing is read."""
+    labels = {
+        label
+        for lists in imagenet.class_lists().values()
+        for group in lists.values()
+        for label in group
+    }
+    names = [f"imagenet/{part}/{label}/a.JPEG" for part in ("train", "val") for label in labels]
+    names += ["celeba/list_attr_celeba.txt", "celeba/list_eval_partition.txt"]
+    names += ["celeba/img_align_celeba/000001.jpg", "continual-imagenet/classes/0.npy"]
+    for name in names:
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).write_bytes(b"x")
+
+
+class Shipped:
+    """The shipped studies, each alone in a repository below a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        stand_ins(folder / "data")
+
+    def change(self, study: str, preset: str, examples: int) -> None:
+        """Try changes of a study under a preset: of what it says, and of its text."""
+        root, file = self.folder / f"{study}-{preset}", f"workflow/studies/{study}.yaml"
+        (root / file).parent.mkdir(parents=True)
+        shutil.copy(REPOSITORY / file, root / file)
+        data = str(self.folder / "data")
+        (root / "config.yaml").write_bytes(
+            dumped({"preset": preset, "data_dir": data, "download": True})
+        )
+        assert plan_everything(root).plan(study).runs
+        valid = (root / file).read_text()
+        changing(root, file, mutated(dict(Document.read(root / file, name=file).raw)), examples)
+        changing(root, file, misspelt(valid), examples)

@@ -1,31 +1,35 @@
 """Studies and configurations with something wrong in them: a plan or one message, never a crash.
 
 Hypothesis changes a valid study or configuration in one to three places, and the text of the
-files. FORGETTING_MUTATIONS says how many such changes are tried of each kind (a few hundred
-unless told); the marker ``faults`` has those of all shipped studies under all presets.
+files. FORGETTING_MUTATIONS says how many such changes are tried (a few hundred unless told).
 """
 
 import os
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import given
 
-from forgetting import configuration
-from forgetting.data import imagenet
 from forgetting.documents import Document
-from mutations import check_message, files, misspelt, mutated, outcome, plan_everything
+from mutations import (
+    PRESETS,
+    STUDIES,
+    Shipped,
+    changing,
+    check_message,
+    dumped,
+    files,
+    misspelt,
+    mutated,
+    outcome,
+    plan_everything,
+    tried,
+)
 from studies import REPOSITORY, pipeline_of, tiny, write
 
-GIVEN = "FORGETTING_MUTATIONS"
-EXAMPLES = int(os.environ.get(GIVEN, "200"))
-STUDIES = configuration.studies(REPOSITORY)
-PRESETS = ("quick", "small", "paper")
+EXAMPLES = int(os.environ.get("FORGETTING_MUTATIONS", "200"))
 TINY = "workflow/studies/collapse.yaml"
 CONFIG = {
     "preset": "quick",
@@ -41,41 +45,13 @@ CONFIG = {
 }
 
 
-def tried(examples: int) -> settings:
-    return settings(
-        max_examples=examples,
-        deadline=None,
-        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    )
-
-
-def dumped(content: Any) -> bytes:
-    return yaml.dump(content, Dumper=yaml.CSafeDumper, sort_keys=False).encode()
-
-
-def changing(root: Path, file: str, change: st.SearchStrategy, examples: int) -> None:
-    """Try changes of one file; each is a mapping or bytes."""
-    before = files(root)
-    valid = before[file]
-
-    @tried(examples)
-    @given(change)
-    def check(content: dict[str, Any] | bytes) -> None:
-        (root / file).write_bytes(content if isinstance(content, bytes) else dumped(content))
-        outcome(root, file, before)
-
-    try:
-        check()
-    finally:
-        (root / file).write_bytes(valid)
-
-
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("mutated"), tiny(), **CONFIG)
 
 
-def test_a_mutated_study(root: Path) -> None:
+def test_a_mutated_study(tmp_path: Path) -> None:
+    root = write(tmp_path, tiny(), seeds=2)
     changing(root, TINY, mutated(tiny()), EXAMPLES)
 
 
@@ -83,7 +59,8 @@ def test_a_mutated_configuration(root: Path) -> None:
     changing(root, "config.yaml", mutated(CONFIG), EXAMPLES)
 
 
-def test_a_misspelt_study(root: Path) -> None:
+def test_a_misspelt_study(tmp_path: Path) -> None:
+    root = write(tmp_path, tiny(), seeds=2)
     changing(root, TINY, misspelt(dumped(tiny()).decode()), EXAMPLES)
 
 
@@ -106,65 +83,16 @@ def test_a_mutated_command_line(root: Path) -> None:
     assert any(message.startswith("command line: --config ") for message in messages)
 
 
-def stand_ins(data: Path) -> None:
-    """Make files by which those data sets are found that cannot be downloaded; nothing is read."""
-    labels = {
-        label
-        for lists in imagenet.class_lists().values()
-        for group in lists.values()
-        for label in group
-    }
-    names = [f"imagenet/{part}/{label}/a.JPEG" for part in ("train", "val") for label in labels]
-    names += ["celeba/list_attr_celeba.txt", "celeba/list_eval_partition.txt"]
-    names += ["celeba/img_align_celeba/000001.jpg", "continual-imagenet/classes/0.npy"]
-    for name in names:
-        (data / name).parent.mkdir(parents=True, exist_ok=True)
-        (data / name).write_bytes(b"x")
-
-
 @pytest.fixture(scope="module")
-def shipped(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
-    """Return a function: a repository with one shipped study under one preset, which is planned."""
-    data = tmp_path_factory.mktemp("data")
-    stand_ins(data)
-
-    def made(study: str, preset: str) -> Path:
-        root = tmp_path_factory.mktemp(study)
-        (root / "workflow" / "studies").mkdir(parents=True)
-        shutil.copy(REPOSITORY / f"workflow/studies/{study}.yaml", root / "workflow/studies")
-        (root / "config.yaml").write_bytes(
-            dumped({"preset": preset, "data_dir": str(data), "download": True})
-        )
-        assert plan_everything(root).plan(study).runs
-        return root
-
-    return made
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Shipped:
+    return Shipped(tmp_path_factory.mktemp("shipped"))
 
 
-# A quick look at each in every run of the tests, a long one where it is asked for.
-LOOKS = [
-    pytest.param(max(1, EXAMPLES // 40), id="few"),
-    pytest.param(
-        EXAMPLES,
-        marks=[
-            pytest.mark.faults,
-            pytest.mark.skipif(GIVEN not in os.environ, reason=f"takes minutes: set {GIVEN}=1000"),
-        ],
-        id="many",
-    ),
-]
-
-
-@pytest.mark.parametrize("examples", LOOKS)
+# A quick look at each; tests/faults looks longer.
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("study", STUDIES)
-def test_a_shipped_study(
-    shipped: Callable[[str, str], Path], study: str, preset: str, examples: int
-) -> None:
-    root, file = shipped(study, preset), f"workflow/studies/{study}.yaml"
-    text = (root / file).read_text()
-    changing(root, file, mutated(dict(Document.read(root / file, name=file).raw)), examples)
-    changing(root, file, misspelt(text), examples)
+def test_a_shipped_study(shipped: Shipped, study: str, preset: str) -> None:
+    shipped.change(study, preset, max(1, EXAMPLES // 40))
 
 
 def test_the_study_without_a_change_is_planned(root: Path) -> None:

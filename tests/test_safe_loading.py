@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
-from forgetting import resume
+import trainings
+from forgetting import checkpoints, datasets, resume
+from forgetting.errors import UserError
 from studies import REPOSITORY
 
 PACKAGE = REPOSITORY / "workflow/forgetting"
@@ -129,3 +132,60 @@ def test_a_state_that_would_run_code_is_thrown_away(tmp_path: Path, how: str) ->
     assert resume.load(state) is None
     assert not trap.exists()
     assert not state.exists()
+
+
+def test_a_planted_state_is_not_run_and_the_training_starts_anew(tmp_path: Path) -> None:
+    data, whole = trainings.prepare(tmp_path), tmp_path / "whole"
+    assert trainings.run(data, whole).returncode == 0
+    (key,) = [path for path in whole.glob(".resume/*") if path.is_dir()]
+    planted = tmp_path / "planted"
+    home, trap = planted / ".resume" / key.name / "group-0", tmp_path / "sprung"
+    home.mkdir(parents=True)
+    torch.save({"training": Bomb(trap)}, home / "rolling.pt")
+    torch.save({"accuracy": [], "history": [], "diverged": Bomb(trap)}, home / "facts.pt")
+    done = trainings.run(data, planted)
+    assert done.returncode == 0, done.stderr
+    assert "resumed" not in done.stdout
+    assert trainings.facts(planted) == trainings.facts(whole)
+    assert not trap.exists()
+
+
+WEIGHTS = {"w": torch.ones(2, 3)}
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        None,
+        {},
+        {"forgetting": ""},
+        {"forgetting": "{"},
+        {"forgetting": "[" * 100_000},
+        {"forgetting": "[1]"},
+        {"forgetting": "3"},
+        {"forgetting": '"../../x"'},
+        {"forgetting": "{}"},
+        {"forgetting": '{"seeds": [0], "task": "../x", "epoch": 0}'},
+    ],
+    ids=repr,
+)
+def test_crafted_metadata_are_refused_by_name(tmp_path: Path, metadata: dict | None) -> None:
+    path = tmp_path / "task-1.safetensors"
+    path.write_bytes(safetensors.torch.save(WEIGHTS, metadata=metadata))
+    with pytest.raises(UserError, match=r"task-1\.safetensors: not a checkpoint that can be read"):
+        checkpoints.read(path)
+    with pytest.raises(UserError, match=r"task-1\.safetensors: not a prepared data set"):
+        datasets.read(path)
+
+
+@pytest.mark.parametrize("content", [pickle.dumps(3), b"", b"\xff" * 8, b"\xff" * 7 + b"\x7f{}"])
+def test_what_is_no_safetensors_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "task-1.safetensors"
+    path.write_bytes(content)
+    for read in (checkpoints.read, datasets.read):
+        with pytest.raises(UserError, match=r"task-1\.safetensors: not a"):
+            read(path)
+    torch.save(WEIGHTS, path)  # a pickle
+    for read in (checkpoints.read, datasets.read):
+        with pytest.raises(UserError, match=r"task-1\.safetensors: not a"):
+            read(path)

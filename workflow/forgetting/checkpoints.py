@@ -40,8 +40,10 @@ def read(path: Path, *, expected: str | None = None) -> tuple[dict[str, Tensor],
             raise ValueError("its checksum is not the one in run.json")
         with safe_open(path, framework="pt") as file:
             about = json.loads(file.metadata()["forgetting"])
+            if not (isinstance(about["task"], int) and isinstance(about["seeds"], list)):
+                raise ValueError("its metadata do not say which seeds and task")
             return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise UserError(
             f"{path}: not a checkpoint that can be read ({error}); "
             f"start the workflow again with --forcerun {path.parent.parent}/run.json"

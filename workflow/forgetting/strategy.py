@@ -150,7 +150,9 @@ class Strategy:
         parts = []
         for part in entry["parts"]:
             module = specification.component("strategies", part["component"])
-            settings = specification.settings(module.Settings, part["settings"], at=part["component"])
+            settings = specification.settings(
+                module.Settings, part["settings"], at=part["component"]
+            )
             parts.append(Part(part["component"], module, settings))
         return cls(parts)
 

@@ -128,6 +128,10 @@ def studies_described(wildcards):
     return pipeline.descriptions()
 
 
+def config_json(wildcards):
+    return pipeline.config_json
+
+
 def searches_of(wildcards):
     return or_exit(pipeline.tuning, wildcards.study).identity
 
