@@ -15,6 +15,7 @@ from typing import Literal
 
 Turn = Callable[[], float]
 Clock = Literal["wall", "cpu"]
+FEW = 3
 _CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 _chosen: Clock = "wall"
 
@@ -140,8 +141,8 @@ def measure(row: Row, repeats: int, floor: Callable[[Floor], float]) -> Measured
             for side in sides:
                 side()
             return Measured(row, reason=f"{row.hardware}; its code ran on the CPU at a tiny size")
-        # What takes so long that once is enough needs no warming up.
-        for turn in range(0 if row.most == 1 else -1, min(repeats, row.most)):
+        # What takes so long that a few turns are enough needs no warming up.
+        for turn in range(0 if row.most <= FEW else -1, min(repeats, row.most)):
             for side, found in zip(sides, seconds, strict=True):
                 spent = side()
                 if turn >= 0:

@@ -4,12 +4,11 @@ import datetime
 import functools
 import os
 import platform
-import time
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
-from benchmarks._harness import Floor
+from benchmarks._harness import Floor, now
 
 PACKAGES = ("torch", "avalanche-lib", "ckatorch", "curvlinops-for-pytorch", "snakemake", "mujoco")
 
@@ -83,11 +82,11 @@ def _copies(size: int, device: str) -> float:
 def _best(work, device: str) -> float:
     found = []
     for _ in range(8):
-        started = time.perf_counter()
+        started = now()
         work()
         if device == "cuda":
             torch.cuda.synchronize()
-        found.append(time.perf_counter() - started)
+        found.append(now() - started)
     return min(found)
 
 

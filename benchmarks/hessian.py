@@ -50,7 +50,7 @@ def rows(scale: Scale) -> Iterator[Row]:
         goal=Goal(3.0),
         floor=Floor(2 * gradient * steps * probes),
         most=3,
-        remark=functools.partial(accuracies, steps=steps, probes=probes),
+        remark=functools.partial(accuracies, scale.of(36, 4), steps=steps, probes=probes),
     )
 
 
@@ -100,10 +100,12 @@ def extremes(found: list) -> tuple[float, float]:
     return min(v[0] for v, _ in found), max(v[-1] for v, _ in found)
 
 
-def accuracies(*, steps: int, probes: int) -> str:
-    """Return what is said of both against a dense spectrum."""
-    network, sample = example(6, 36, 500)  # 36-36-36-10: 3,034 parameters
-    truth = np.sort(np.linalg.eigvalsh(dense_hessian(objective(network, sample, batch_size=500))))
+def accuracies(width: int, *, steps: int, probes: int) -> str:
+    """Return what is said of both against a dense spectrum, with 36 units in a layer of 3,034."""
+    network, sample = example(6, width, 500)
+    truth = np.sort(
+        np.linalg.eigvalsh(dense_hessian(objective(network, sample, batch_size=500)).numpy())
+    )
     found = ours(network, sample, steps=steps, probes=probes)
     grid, density = theirs(network, sample, steps=steps, probes=probes, bounds=extremes(found))
     below = np.searchsorted(truth, grid, side="right") / len(truth)

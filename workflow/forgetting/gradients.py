@@ -15,12 +15,12 @@ from torch.utils._pytree import tree_map
 from forgetting.ensemble import Ensemble, Net, Tensors
 from forgetting.perceptron import Perceptron
 from forgetting.strategy import Context, Memory, Strategy
-from forgetting.tasks import Batch, Inputs
+from forgetting.tasks import Batch
 
 Terms = dict[str, Tensor]
 Objective = Callable[[Tensor, Any, int], tuple[Terms, Terms]]
 """Loss of one network: (outputs (B, K), batch, new) -> terms that add up, and other facts."""
-Gradients = Callable[[Inputs, int, Memory, Context], tuple[Terms, Terms, dict[str, Tensor]]]
+Gradients = Callable[[Any, int, Memory, Context], tuple[Terms, Terms, dict[str, Tensor]]]
 """Sets ``grad`` of an ensemble's parameters: (batch, new, memory, context) -> terms of the loss,
 other facts, and the outputs of all stages where a strategy wants them, detached."""
 
@@ -62,11 +62,12 @@ def by_framework(
     looked_into = "activations" in strategy.facts("after_step") | strategy.facts("loss")
 
     def gradients(
-        batch: Inputs, new: int, memory: Memory, context: Context
+        batch: Any, new: int, memory: Memory, context: Context
     ) -> tuple[Terms, Terms, dict[str, Tensor]]:
         def of_one(
             net: Net, batch: Any, memory: Memory, context: Context
         ) -> tuple[Terms, Terms, dict[str, Tensor]]:
+            outputs: Any
             with torch.autocast(device, torch.bfloat16, enabled=bfloat16):
                 outputs = net.activations(batch.inputs) if looked_into else net(batch.inputs)
             if bfloat16:
@@ -93,7 +94,7 @@ def of_perceptron(perceptron: Perceptron, ensemble: Ensemble, strategy: Strategy
     adds, looked_into = strategy.has("loss"), "activations" in strategy.facts("loss")
 
     def gradients(
-        batch: Inputs, new: int, memory: Memory, context: Context
+        batch: Any, new: int, memory: Memory, context: Context
     ) -> tuple[Terms, Terms, dict[str, Tensor]]:
         outputs = perceptron.forward(batch.inputs)
         head = next(reversed(outputs))
@@ -121,6 +122,7 @@ def of_perceptron(perceptron: Perceptron, ensemble: Ensemble, strategy: Strategy
         perceptron.backward(batch.inputs, outputs, slopes)
         for parameter, gradient in zip(own, found[len(leaves) :], strict=True):
             if gradient is not None:
+                assert parameter.grad is not None
                 parameter.grad += gradient
         return terms, facts, outputs
 

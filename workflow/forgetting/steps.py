@@ -110,7 +110,7 @@ class Steps:
         """
         ensemble, strategy, wanted = self.ensemble, self.strategy, self._wanted
         terms, facts, seen = self._gradients(batch, new, memory, context)
-        total = sum(terms.values())
+        total: Any = sum(terms.values())
         known: dict[str, Any] = {"activations": seen, "batch": batch, "context": context}
         known["step"] = number
         if "before" in wanted:

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from forgetting.runs import RunView
 
 BLOCK = 128
-"""Columns of a Gram matrix computed at once: of the upper triangle only what is in their block."""
+"""Rows of a Gram matrix computed at once; of what lies below its diagonal only what is in their
+own block. Of the matrix itself twice as many rows are looked at together, to stay in the cache."""
 COLUMNS = {
     "seed": "int64",
     "task": "int64",
@@ -108,7 +109,7 @@ def _entropies(matrices: Tensor) -> NDArray[np.float64]:
     # One by one: what a single matrix needs on the way stays in the caches.
     gram = torch.stack([_gram(matrix) for matrix in matrices]).cpu()
     finite = gram.diagonal(dim1=1, dim2=2).isfinite().all(1)
-    eigenvalues = torch.linalg.eigvalsh(torch.where(finite[:, None, None], gram, 0.0))
+    eigenvalues = torch.linalg.eigvalsh(torch.where(finite[:, None, None], gram, 0.0), UPLO="U")
     floor = max(matrices.shape[1:]) * torch.finfo(torch.float64).eps * eigenvalues[:, -1:]
     sigma = torch.where(eigenvalues > floor, eigenvalues, 0.0).sqrt()
     total = sigma.sum(1, keepdim=True)
@@ -121,21 +122,23 @@ def _entropies(matrices: Tensor) -> NDArray[np.float64]:
 
 
 def _gram(matrix: Tensor) -> Tensor:
-    """The smaller Gram matrix of (m, n) in float64, up to a factor; its lower triangle.
+    """The smaller Gram matrix of (m, n) in float64, up to a factor; what is below its diagonal
+    blocks is left zero.
 
     Not finite where an entry is not: in that entry's place on the diagonal, too.
     """
-    values = matrix.to(torch.float64)
+    scale = torch.ones((), dtype=torch.float64, device=matrix.device)
     if matrix.dtype == torch.float64:  # squares of all others are in range
-        exponent = torch.frexp(torch.linalg.vector_norm(values, torch.inf)).exponent
-        values = values * torch.exp2(-exponent.clamp(-1000, 1000).to(torch.float64))
-    if values.shape[0] < values.shape[1]:
-        values = values.mT
-    columns = values.shape[1]
-    gram = values.new_zeros(columns, columns)
-    for start in range(0, columns, BLOCK):
-        window = slice(start, start + BLOCK)
-        gram[start:, window] = values[:, start:].mT @ values[:, window]
+        exponent = torch.frexp(torch.linalg.vector_norm(matrix, torch.inf)).exponent
+        scale = torch.exp2(-exponent.clamp(-1000, 1000).to(torch.float64))
+    tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.mT
+    columns = tall.shape[1]
+    gram = scale.new_zeros(columns, columns)
+    for part in tall.split(2 * BLOCK):
+        rows = part.to(torch.float64) * scale
+        for start in range(0, columns, BLOCK):
+            window = slice(start, start + BLOCK)
+            gram[window, start:].addmm_(rows[:, window].mT, rows[:, start:])
     return gram
 
 
