@@ -12,6 +12,7 @@ DOUBTS = {
     "baseline": ("baselines", "Against which baselines"),
 }
 """For each kind of doubt a badge and a heading."""
+PARTS = ("benchmark", "architecture")
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def run(path: str, seeds: Sequence[int], record: Mapping[str, Any] | None) -> Ru
         return Run(path, listed, "", "unknown", "unknown")
     spec, ends = record["spec"], record["seeds"]
     gone = [str(seed) for seed in seeds if ends.get(str(seed), {}).get("status") == "diverged"]
-    parts = [(kind, spec[kind]["component"], spec[kind]["settings"]) for kind in KINDS]
+    parts = [(kind, spec[kind]["component"], spec[kind]["settings"]) for kind in PARTS]
     parts += [
         ("strategy", part["component"], part["settings"]) for part in spec["strategy"]["parts"]
     ]
@@ -126,9 +127,6 @@ def run(path: str, seeds: Sequence[int], record: Mapping[str, Any] | None) -> Ru
         settings=tuple((kind, name, words(settings)) for kind, name, settings in parts),
         made=", ".join(part for part in made if part),
     )
-
-
-KINDS = ("benchmark", "architecture")
 
 
 def command(runs: Iterable[str], context: Context) -> str:
