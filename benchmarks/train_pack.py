@@ -16,6 +16,7 @@ from benchmarks._harness import Floor, Goal, Row, Scale, now
 from benchmarks._images import random_images
 from benchmarks.train_mlp import BATCH, operations
 from forgetting import datasets
+from forgetting.devices import Request
 from forgetting.execute import Job, execute
 
 SEEDS = 10
@@ -55,7 +56,7 @@ def seconds(width: int, images: int, device: str, *, packs: list[list[int]], bat
                 sidecars=[data],
                 parent=None,
                 code="",
-                device=torch.device(device),
+                device=Request(device),
             )
             execute(job, report=lambda line: None, code_now=lambda: "")
         return (now() - started) / batches
@@ -70,7 +71,7 @@ def specification(width: int, seeds: list[int]) -> dict:
             "component": "split",
             "settings": {"tasks": 2, "scenario": "class_incremental", "mask": "none"},
         },
-        "architecture": {"component": "mlp", "settings": {"hidden": [width, width]}},
+        "architecture": {"name": "mlp", "component": "mlp", "settings": {"hidden": [width, width]}},
         "strategy": {"name": "sgd", "parts": [{"component": "sgd", "settings": {}}]},
         "training": {
             "learning_rate": 0.01,

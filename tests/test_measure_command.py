@@ -136,7 +136,7 @@ def test_a_gpu_that_is_too_small_is_one_message(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"measure": "nothing"}, "measures/nothing.py"),
+        ({"measure": "nothing"}, "workflow/forgetting/measures"),
         ({"settings": '{"probe": {"image": 3}}'}, "probe.image.*found 3"),
         ({"settings": '{"layout": "rows"}'}, "layout.*pooled.*found 'rows'"),
         ({"settings": "{"}, "JSON"),

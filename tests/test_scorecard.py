@@ -293,7 +293,8 @@ def test_the_command(tmp_path):
 
 def test_the_command_on_a_selection_of_runs(tmp_path):
     page, markdown, _, _ = whole_page(tmp_path, "partial/only")
-    assert "1 reproduced" in page.text
+    assert "größer als" in page.text
+    assert "1 reproduced" in markdown
     shown = "../../collapse/partial/only/figures/erank%20over%20tasks.png"
     assert f"![erank over tasks]({shown})" in markdown
     assert (tmp_path / "small/partial/only" / shown.replace("%20", " ")).exists()

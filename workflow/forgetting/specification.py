@@ -19,6 +19,8 @@ from forgetting.naming import LONGEST, Name
 from forgetting.settings import Settings
 
 PACKAGE = Path(__file__).parent
+NOT_ONE = "not a run.json that a training wrote"
+AGAIN = "train the run again, or name another"
 MODULE = r"[a-z][a-z0-9_]*"
 Module = Annotated[str, StringConstraints(pattern=f"^{MODULE}$")]
 Seed = Annotated[int, Field(ge=0)]
@@ -105,8 +107,8 @@ def read(path: Path, *, at: str = "") -> dict[str, Any]:
     try:
         record = json.loads(text)
     except (ValueError, RecursionError):
-        raise UserError(f"{where}: not a run.json that a training wrote (no JSON)") from None
-    where = f"{where}: not a run.json that a training wrote"
+        raise UserError(f"{where}: {NOT_ONE} (no JSON); {AGAIN}") from None
+    where = f"{where}: {NOT_ONE}"
     _checked(_Record, record, where)
     _components(record["spec"], where)
     return record
