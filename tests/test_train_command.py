@@ -23,42 +23,6 @@ def data(tmp_path_factory) -> Path:
     return prepare(tmp_path_factory.mktemp("results"))
 
 
-@pytest.mark.parametrize(
-    ("strategy", "architecture", "seeds"),
-    [
-        ("experience_replay", "mlp", (0, 1)),  # a pack with the seeds as a batch axis
-        ("lwf", "resnet18", (0, 1)),  # a pack trained in turn
-        ("sgd", "mlp", (5,)),
-    ],
-)
-def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, data, strategy, architecture, seeds):
-    keywords = {"strategy": strategy, "architecture": architecture, "seeds": seeds, "momentum": 0.9}
-    keywords["epochs"] = 3 if architecture == "resnet18" else 25
-    assert run(data, tmp_path / "whole", **keywords).returncode == 0
-    out = tmp_path / "killed"
-    kills = 0
-    for attempt in range(40):
-        process = subprocess.Popen(
-            command(data, out, more=("--save-every", "0.02"), **keywords), env=ENVIRONMENT
-        )
-        # Wait for the training itself, then a little longer every time.
-        started = time.monotonic()
-        while process.poll() is None and not list(out.glob(".resume/*/group-*/*")):
-            time.sleep(0.01)
-            assert time.monotonic() - started < 60
-        try:
-            process.wait(timeout=0.1 + 0.6 * attempt)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            kills += not (out / "run.json").exists()
-            continue
-        break
-    assert process.returncode == 0
-    assert kills >= 1
-    assert facts(out) == facts(tmp_path / "whole")
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_saves(tmp_path, data, number):
     keywords = {"epochs": 60, "strategy": "experience_replay"}

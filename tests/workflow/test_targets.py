@@ -173,6 +173,10 @@ def test_partial_aggregates_what_exists(clone: Any) -> None:
 def test_what_it_has_cost(clone: Any) -> None:
     """The table is there at the end, and the target makes it again."""
     path = clone.path("results/quick/cost.csv")
+    path.unlink()  # by whatever was run last: here it is that of the tests before
+    assert "collapse: resources: {measure: {runtime: 10}, train: {runtime: 10}}" in (
+        clone.snakemake("cost")
+    )
     rows = {(r["study"], r["rule"], r["measure"]): r for r in csv.DictReader(path.open())}
     jobs = {key: int(row["jobs"]) for key, row in rows.items()}
     assert {key: jobs[key] for key in jobs if key[1] in ("train", "measure", "prepare")} == {
@@ -185,11 +189,6 @@ def test_what_it_has_cost(clone: Any) -> None:
     assert float(train["peak_memory_mb"]) > 50
     files = clone.path(f"{HOME}/runs").rglob("*")
     assert int(train["bytes"]) == sum(p.stat().st_size for p in files if p.is_file())
-    path.unlink()
-    assert "collapse: resources: {measure: {runtime: 10}, train: {runtime: 10}}" in (
-        clone.snakemake("cost")
-    )
-    assert len(list(csv.DictReader(path.open()))) == len(rows)
     assert clone.jobs() == set()
 
 
