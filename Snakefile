@@ -49,10 +49,13 @@ include: "workflow/rules/draw.smk"
 include: "workflow/rules/tune.smk"
 
 
+ALL = ["tables", "figures", "judgement"]
+
+
 rule all:
     default_target: True
     input:
-        ending(pipeline.everything),
+        ending(pipeline.everything, behind=ALL),
         pipeline.scorecard(),
 
 
@@ -62,27 +65,30 @@ for _study in pipeline.studies:
         name:
             _study
         input:
-            ending(pipeline.everything, [_study]),
+            ending(pipeline.everything, [_study], behind=ALL),
 
 
 rule figures:
     input:
-        ending(pipeline.figures),
+        ending(pipeline.figures, behind=["figures"]),
 
 
 rule tables:
     input:
-        ending(pipeline.tables),
+        ending(pipeline.tables, behind=["tables"]),
 
 
 rule scorecard:
     input:
+        ending(pipeline.claims, behind=["figures", "judgement"]),
+        ending(pipeline.figures),
         pipeline.scorecard(),
 
 
 rule tune:
     input:
         ending(pipeline.tuned_files, pipeline.tuned or None),
+        ending(pipeline.tuning_runs, pipeline.tuned or None),
 
 
 rule partial:
