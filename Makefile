@@ -1,5 +1,6 @@
 # make figures   everything of the default preset (quick), in a virtual environment of its own
 # make test      the test suite
+# make test-cluster   tests on a SLURM of one machine, which it installs (Debian, as root) and starts
 # make lint      formatting, style and types
 # make schemas   the JSON schemas that editors use for config.yaml and the studies
 #
@@ -10,13 +11,19 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: figures test lint schemas
+.PHONY: figures test test-cluster lint schemas
 
 figures: .venv/installed
 	$(BIN)/snakemake --workflow-profile workflow/profiles/local $(ARGS)
 
 test: .venv/installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+# All of tests/cluster, and of tests/faults. With ARGS="-m ci": the part that CI runs.
+test-cluster: .venv/installed-test
+	$(BIN)/python tests/cluster/slurm.py install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "cluster or faults" --durations=0 \
+		tests/cluster $(wildcard tests/faults) $(ARGS)
 
 lint: .venv/installed-test
 	$(BIN)/ruff check workflow tests

@@ -14,11 +14,13 @@ min_version("9.27")
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, f"{ROOT}/workflow")
 
+from forgetting import retention
+from forgetting.commands import cost, prune
 from forgetting.launch import calm, guard, or_exit, use_this_clone
 from forgetting.pipeline import Pipeline
 
 # Jobs run this clone's code with this interpreter, whatever is installed or activated.
-shell.prefix(use_this_clone(ROOT))
+shell.prefix(or_exit(use_this_clone, ROOT))
 or_exit(Pipeline.check_file, ROOT)
 
 
@@ -36,6 +38,13 @@ workdir: pipeline.results
 
 onstart:
     calm(workflow.scheduler)
+    or_exit(retention.check, workflow.dag.needrun_jobs(), pipeline.results)
+
+
+onsuccess:
+    if not workflow.touch:
+        prune.release(pipeline)
+    cost.write(pipeline.results, pipeline.preset)
 
 
 report: "workflow/report/workflow.rst"
@@ -57,15 +66,6 @@ rule all:
     input:
         ending(pipeline.everything, behind=ALL),
         pipeline.scorecard(),
-
-
-for _study in pipeline.studies:
-
-    rule:
-        name:
-            _study
-        input:
-            ending(pipeline.everything, [_study], behind=ALL),
 
 
 rule figures:
@@ -91,6 +91,19 @@ rule tune:
         ending(pipeline.tuning_runs, pipeline.tuned or None),
 
 
+rule cost:
+    log:
+        "logs/cost.log",
+    localrule: True
+    conda:
+        "envs/forgetting.yaml"
+    params:
+        preset=pipeline.preset,
+    shell:
+        'python -m forgetting cost --preset {params.preset:q} --results "$PWD" 2>&1'
+        " | tee -a {log:q}"
+
+
 rule partial:
     log:
         "logs/partial.log",
@@ -99,7 +112,17 @@ rule partial:
         "envs/forgetting.yaml"
     params:
         root=str(ROOT),
-        config=pipeline.config_json,
+        config=config_json,
     shell:
         "python -m forgetting partial --root {params.root:q} --config {params.config:q} 2>&1"
         " | tee -a {log:q}"
+
+
+# Last, because a study may not be called like another rule.
+for _study in or_exit(pipeline.named_apart, [rule.name for rule in workflow.rules]):
+
+    rule:
+        name:
+            _study
+        input:
+            ending(pipeline.everything, [_study], behind=ALL),

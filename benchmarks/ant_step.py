@@ -2,37 +2,44 @@
 
 All take the same actions; an episode that ends begins anew, which counts in none but ``collecting``
 and ``ours``. ``simulator`` is what MuJoCo computes: ``mj_step`` with all its substeps and
-``mj_rnePostConstraint``, called from a bare loop. ``gymnasium`` is ``AntEnv.step``; ``ours`` is
-``Ants.step``; ``collecting`` is ``Ants.step`` with what the training loop does beside it: the
-policy's means, the drawn actions, writing the step down. They alternate in one process, on one
-thread; the table gives medians of processor time for a step of one ant, and ratios.
-
-    python -m benchmarks.ant_step
+``mj_rnePostConstraint``, called from a bare loop: it is the floor, too. ``gymnasium`` is
+``AntEnv.step``; ``ours`` is ``Ants.step``; ``collecting`` is ``Ants.step`` with what the training
+loop does beside it: the policy's means, the drawn actions, writing the step down.
 """
 
-import argparse
-import os
-import statistics
-import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
+import functools
+from collections.abc import Iterator
 
 import mujoco
 import numpy as np
-import torch
 from gymnasium.envs.mujoco.ant_v5 import AntEnv
 
+from benchmarks._harness import Goal, Row, Scale, now
 from forgetting.ants import ACTIONS, OBSERVATIONS, Ants
 from forgetting.architectures import actor_critic
 from forgetting.ensemble import Ensemble
 from forgetting.randomness import torch_generator
 from forgetting.rollouts import Rollout
 
-EPISODE = 1000
+EPISODE, SEEDS = 1000, 3
+
+
+def rows(scale: Scale) -> Iterator[Row]:
+    steps = scale.of(2000, 10)
+    for what, mine, goal in (
+        ("", ours, Goal(1.25, "at most")),
+        (", with policy and rollout", collecting, None),
+        (", by `AntEnv.step` of gymnasium", gymnasium, None),
+    ):
+        yield Row(
+            f"one step of an ant in a pack of {SEEDS}{what}",
+            "MuJoCo alone, in a bare loop",
+            functools.partial(mine, steps, SEEDS),
+            functools.partial(simulator, steps, SEEDS),
+            goal=goal,
+            value="cost",
+            unit="a step",
+        )
 
 
 def actions(steps: int, seeds: int) -> np.ndarray:
@@ -57,12 +64,12 @@ def simulator(steps: int, seeds: int) -> float:
     ants, drawn, spent = gymnasiums(seeds), actions(steps, seeds), 0.0
     low, high = ants[0]._healthy_z_range
     for step in range(steps):
-        started = time.process_time()
+        started = now()
         for index, ant in enumerate(ants):
             ant.data.ctrl[:] = drawn[step, index]
             mujoco.mj_step(ant.model, ant.data, nstep=ant.frame_skip)
             mujoco.mj_rnePostConstraint(ant.model, ant.data)
-        spent += time.process_time() - started
+        spent += now() - started
         for ant in ants:
             if not low <= ant.data.qpos[2] <= high:
                 ant.reset()
@@ -73,9 +80,9 @@ def gymnasium(steps: int, seeds: int) -> float:
     """Return seconds for a step of one ant."""
     ants, drawn, spent = gymnasiums(seeds), actions(steps, seeds), 0.0
     for step in range(steps):
-        started = time.process_time()
+        started = now()
         over = [ant.step(drawn[step, index])[2] for index, ant in enumerate(ants)]
-        spent += time.process_time() - started
+        spent += now() - started
         for ant, ended in zip(ants, over, strict=True):
             if ended:
                 ant.reset()
@@ -86,10 +93,10 @@ def ours(steps: int, seeds: int) -> float:
     """Return seconds for a step of one ant."""
     ants = Ants(generators(seeds), episode=EPISODE, contact_forces=True)
     drawn = actions(steps, seeds)
-    started = time.process_time()
+    started = now()
     for step in range(steps):
         ants.step(drawn[step])
-    return (time.process_time() - started) / steps / seeds
+    return (now() - started) / steps / seeds
 
 
 def collecting(steps: int, seeds: int) -> float:
@@ -103,48 +110,10 @@ def collecting(steps: int, seeds: int) -> float:
     policy = actor_critic.acting(ensemble.network, ensemble.state())
     ants = Ants(generators(seeds), episode=EPISODE, contact_forces=True)
     rollout, drawn = Rollout(seeds, steps, observed), actions(steps, seeds)
-    started = time.process_time()
+    started = now()
     for step in range(steps):
         observations = ants.observations.copy()
         means, deviations = policy(observations)
         taken = drawn[step] + 0 * means * deviations  # the same actions as the others take
         rollout.add(observations, taken, ants.step(taken.astype(np.float64)))
-    return (time.process_time() - started) / steps / seeds
-
-
-def main() -> None:
-    """Alternate them and print medians and ratios."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[3])
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--repeats", type=int, default=5)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    runs: dict[str, Callable[[int, int], float]] = {
-        "simulator": simulator,
-        "gymnasium": gymnasium,
-        "ours": ours,
-        "collecting": collecting,
-    }
-    for seeds in arguments.seeds:
-        times: dict[str, list[float]] = {name: [] for name in runs}
-        for repeat in range(arguments.repeats + 1):
-            for name, run in runs.items():
-                seconds = run(arguments.steps, seeds)
-                if repeat:  # the first round warms up
-                    times[name].append(seconds)
-        medians = {name: 1e6 * statistics.median(values) for name, values in times.items()}
-        shown = "   ".join(f"{name} {value:5.0f} us" for name, value in medians.items())
-        ratios = {
-            name: [a / b for a, b in zip(times[name], times["simulator"], strict=True)]
-            for name in list(runs)[1:]
-        }
-        over = "   ".join(
-            f"{name} {statistics.median(found):.2f} ({min(found):.2f} to {max(found):.2f})"
-            for name, found in ratios.items()
-        )
-        print(f"{seeds} ants   {shown}\n   over the simulator:   {over}")
-
-
-if __name__ == "__main__":
-    main()
+    return (now() - started) / steps / seeds

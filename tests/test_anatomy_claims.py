@@ -72,7 +72,7 @@ def planted(sign, *, sgd_loss=0.3):
     rng = np.random.default_rng(0)
     for (benchmark, strategy), seed in itertools.product(entries, range(SEEDS)):
         run = dict(zip(tables.ID, (benchmark, "resnet", strategy, seed), strict=True))
-        facts = {"status": "finished", "stand_in": False, "evidence": "protocol"}
+        facts = {"pack": "0-4", "status": "finished", "stand_in": False, "evidence": "protocol"}
         rows["runs"].append({**run, **facts, "scenario_metric": "task_masked", "tasks": 2})
         for name, make in makers.items():
             for row in make(run, sign, sgd_loss):

@@ -92,7 +92,7 @@ def test_braces_are_plain_text_without_for_each():
             {"statement": "{net}", "for_each": {"task": [1]}},
             r"claims\.x: \{net\} is not in for_each",
         ),
-        ({"for_each": {"task": [1, 1]}}, r"x\[1\] occurs twice"),
+        ({"for_each": {"task": [1, 1]}}, r'"x\[1\]" occurs twice'),
         ({"colour": "red"}, r"claims\.x\.colour: .*; found 'red'"),
         ({"holds": {"above": "high"}}, r"claims\.x\.holds\.above: "),
         ({"holds": None}, r"claims\.x: .*holds is missing"),

@@ -60,7 +60,7 @@ def planted(
         published = benchmark == "mnist-fashion" and strategy in ("adam", "joint")
         for seed in range(seeds):
             run = dict(zip(tables.ID, (benchmark, "mnist_cnn", strategy, seed), strict=True))
-            facts = {"status": "finished", "stand_in": False, "evidence": "protocol"}
+            facts = {"pack": "0-4", "status": "finished", "stand_in": False, "evidence": "protocol"}
             rows["runs"].append({**run, **facts, "scenario_metric": "task_masked", "tasks": 2})
             far = spread * OFFSETS[seed]
             a, b = before + far / 20, second + far / 20

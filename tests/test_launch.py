@@ -60,7 +60,7 @@ def test_jobs_use_this_interpreter_and_this_clone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", os.environ["PATH"])
-    package = tmp_path / "a clone's {folder}" / "workflow" / "forgetting"
+    package = tmp_path / "a clone's $(folder)" / "workflow" / "forgetting"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("print('this clone')")
     prefix = use_this_clone(package.parents[1]).format()

@@ -114,6 +114,25 @@ def test_code_that_changed_meanwhile_is_refused(trained: Path, tmp_path: Path) -
     assert not (tmp_path / "b.parquet").exists()
 
 
+def test_a_gpu_that_is_too_small_is_one_message(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+    monkeypatch.setattr("forgetting.measures.erank.measure", exhausted)
+    with pytest.raises(UserError, match=r"Tried to allocate 2 GiB.*\n.*device=cpu"):
+        measured(trained, tmp_path / "a.parquet")
+    # Training is no different, and stays to be gone on with.
+    monkeypatch.setattr("forgetting.training.Training.run", exhausted)
+    again = {"spec": trained, "device": "cpu", "out": tmp_path / "run"}
+    with pytest.raises(UserError, match=r"Tried to allocate 2 GiB.*\n.*device=cpu"):
+        call(train, **again)
+    monkeypatch.undo()
+    call(train, **again)
+    assert (tmp_path / "run" / "run.json").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -85,7 +85,12 @@ class Planted:
         architecture = "mlp" if online else "resnet18"
         run = dict(zip(tables.ID, (benchmark, architecture, strategy, seed), strict=True))
         metric = "online" if online else "task_masked"
-        about = {"stand_in": False, "evidence": "protocol", "scenario_metric": metric}
+        about = {
+            "pack": "0-4",
+            "stand_in": False,
+            "evidence": "protocol",
+            "scenario_metric": metric,
+        }
         about |= {"tasks": TASKS if online else 2, "status": status}
         self.rows["runs"].append({**run, **about, "started_strategy": started or None})
         return run

@@ -41,6 +41,9 @@ LISTING = re.compile(r"^<!-- (file|merge): (\S+) -->\n```\w+\n(.*?)^```$", re.MU
 PROSE = FENCE.sub("", README)
 SPANS = re.findall(r"`([^`\n]+)`", PROSE)
 LISTINGS = {path: text for kind, path, text in LISTING.findall(README) if kind == "file"}
+(NOTEBOOK,) = re.findall(
+    r"^<!-- notebook -->\n```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL
+)
 MERGED = {path: text for kind, path, text in LISTING.findall(README) if kind == "merge"}
 STUDIES = [path for path in LISTINGS if path.startswith("workflow/studies/")]
 COMMANDS = [
@@ -94,7 +97,7 @@ def test_every_option_of_snakemake_exists() -> None:
 
 
 def test_targets_stand_before_config_and_exist() -> None:
-    known = {"all", "figures", "tables", "scorecard", "partial", "tune"}
+    known = {"all", "figures", "tables", "scorecard", "partial", "tune", "cost"}
     known |= {*configuration.studies(REPOSITORY), *(Path(p).stem for p in STUDIES)}
     for arguments in words("snakemake"):
         rest = arguments[2:] if arguments[0] == "--cores" else arguments
@@ -270,6 +273,17 @@ def test_the_study_judges_its_claim(clone: Clone) -> None:
     head = clone.table("tables/weight_norm.csv").query("layer == 'head' and task == 2")
     mean = head.groupby("strategy")["value"].mean()
     assert claim["value"] == pytest.approx(mean["pull_to_start"] - mean["sgd"], rel=1e-6)
+
+
+@pytest.mark.slow
+def test_the_notebook_reads_a_finished_study(clone: Clone) -> None:
+    assert NOTEBOOK.count('load("collapse", "quick")') == 1  # of which the copy has one run
+    lines = NOTEBOOK.replace('load("collapse", "quick")', 'load("blobs", "quick")')
+    setting = "import sys; sys.path.insert(0, 'workflow')\n"
+    shown = clone.run(sys.executable, "-c", f"{setting}{lines}\nprint(network)")
+    for word in ("weight_norm", "keeps-weights-small", "learning_rate", "task-2", "Stages("):
+        assert word in shown
+    assert "'conv1.0.weight': (3, 8, 1, 3, 3)" in shown
 
 
 @pytest.mark.slow

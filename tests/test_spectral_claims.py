@@ -91,7 +91,7 @@ def planted(*, methods=1, rank="leads", quadrature="", units=1, more=0.0, agents
     for (benchmark, strategy), seed in itertools.product(entries, range(SEEDS)):
         architecture = "ln" if strategy == "layer_norm_l2" else "plain"
         run = dict(zip(tables.ID, (benchmark, architecture, strategy, seed), strict=True))
-        facts = {"status": "finished", "stand_in": False, "evidence": "protocol"}
+        facts = {"pack": "0-4", "status": "finished", "stand_in": False, "evidence": "protocol"}
         rows["runs"].append({**run, **facts, "scenario_metric": "online", "tasks": TASKS})
         levels = [_level(strategy, task, methods) for task in range(1, TASKS + 1)]
         levels = np.array(levels) + rng.normal(0, 0.001, TASKS)
@@ -130,7 +130,7 @@ def planted(*, methods=1, rank="leads", quadrature="", units=1, more=0.0, agents
 
 def _agent(rows, strategy, seed, sign, value):
     """Rows of one agent; under the first friction, and at the start of a task, the opposite."""
-    facts = {"status": "finished", "stand_in": False, "evidence": "other simulator"}
+    facts = {"pack": "0-4", "status": "finished", "stand_in": False, "evidence": "other simulator"}
     for benchmark in (
         ("slippery-ant", "ant") if strategy == "adam_same_betas" else ("slippery-ant",)
     ):

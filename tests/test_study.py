@@ -344,6 +344,25 @@ def test_a_measure_may_compare_runs(tmp_path: Path) -> None:
         plan_of(tmp_path, raw)
 
 
+@pytest.mark.parametrize(
+    ("asked", "device", "here"),
+    [
+        ({"runtime": 10}, "auto", True),
+        ({"runtime": 10}, "cuda", False),
+        ({"runtime": 10, "gpu": 1}, "auto", False),
+        ({"runtime": 11}, "auto", False),
+    ],
+)
+def test_short_measures_without_a_gpu_are_no_jobs_of_a_cluster(
+    asked: dict[str, int], device: str, here: bool, tmp_path: Path
+) -> None:
+    study = tiny()
+    study["resources"] = {"measure": asked}
+    pipeline = pipeline_of(tmp_path, study, device=device)
+    assert (pipeline.measured(here=True) == ["collapse"]) is here
+    assert (pipeline.measured(here=False) == ["collapse"]) is not here
+
+
 def test_evidence_follows_the_data(tmp_path: Path) -> None:
     from forgetting.plan import build
 

@@ -13,6 +13,8 @@ import torch
 
 import toy
 from forgetting import checkpoints
+from forgetting.commands.status import line
+from forgetting.progress import of_run
 from trainings import ENVIRONMENT, STRATEGIES, command, facts, prepare, run
 
 
@@ -300,3 +302,64 @@ def test_missing_arguments_are_named(tmp_path):
     assert done.returncode == 1
     assert "--benchmark" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_a_run_has_used_is_added_up_over_its_processes(tmp_path, data):
+    keywords = {"epochs": 60}
+    process = subprocess.Popen(command(data, tmp_path / "run", **keywords), env=ENVIRONMENT)
+    while not list((tmp_path / "run").glob(".resume/*/group-0/task-0.safetensors")):
+        time.sleep(0.01)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=60)
+    (saved,) = (tmp_path / "run").glob(".resume/*/group-0/rolling.pt")
+    before = torch.load(saved, weights_only=True)["usage"]
+    assert before["wall_seconds"] >= 0.3
+    assert run(data, tmp_path / "run", **keywords).returncode == 0
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["wall_seconds"] > before["wall_seconds"]
+    assert record["cpu_seconds"] > before["cpu_seconds"] > 0
+    assert 50 < record["peak_memory_mb"] < 10_000
+    assert record["gpu"] is None
+
+
+def test_status_while_it_runs_after_a_crash_and_after_the_end(tmp_path, data):
+    out, keywords = tmp_path / "run", {"epochs": 200}
+
+    def shown() -> list[str]:
+        return line(of_run(out)).split()
+
+    assert shown() == ["waiting"]
+    process = subprocess.Popen(command(data, out, **keywords), env=ENVIRONMENT)
+    while of_run(out).task is None:
+        time.sleep(0.01)
+    assert [*shown()[:3], shown()[-1]] == ["running", "task", "1/3", "cpu"]
+    process.kill()
+    process.wait()
+    assert shown()[:3] == ["stopped", "task", "1/3"]
+    images = data.with_suffix(".safetensors")
+    images.rename(images.with_suffix(".hidden"))
+    try:
+        assert run(data, out, **keywords).returncode == 1
+    finally:
+        images.with_suffix(".hidden").rename(images)
+    assert shown()[0] == "failed"
+    assert "toy.safetensors" in line(of_run(out))
+    assert run(data, out, epochs=1).returncode == 0
+    assert (shown()[0], shown()[-1]) == ("finished", "cpu")
+    assert not (out / ".resume" / "failure.json").exists()
+
+
+def test_a_run_without_the_checkpoints_that_were_let_go_counts_as_finished(tmp_path, data):
+    assert run(data, tmp_path / "run").returncode == 0
+    gone = tmp_path / "run" / "checkpoints" / "task-2.safetensors"
+    gone.unlink()
+    (state,) = (path.parent for path in (tmp_path / "run").glob(".resume/*/run.json"))
+    (state / "let-go.json").write_text('["task-2"]')
+    assert "published again" in run(data, tmp_path / "run").stdout
+    assert not gone.exists()
+    # Another that is missing is not: then all are made again, and none has been let go.
+    gone.with_name("task-1.safetensors").unlink()
+    assert "published again" not in run(data, tmp_path / "run").stdout
+    assert gone.exists()
+    assert not (state / "let-go.json").exists()

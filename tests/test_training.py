@@ -10,6 +10,8 @@ from torch.nn import functional
 
 import toy
 from forgetting.randomness import numpy_generator
+from forgetting.statistics import average_accuracy, forgetting
+from forgetting.training import Settings
 
 SGD = [{"component": "sgd", "settings": {}}]
 JOINT = [{"component": "joint", "settings": {}}]
@@ -340,3 +342,43 @@ def test_training_batches_are_augmented_and_nothing_else_is():
     plain = toy.trained(SGD, (0, 3), epochs=2, batch_size=10)
     assert one.record.accuracy[:6] == plain.record.accuracy[:6]  # before training
     assert one.record.history != plain.record.history
+
+
+@pytest.mark.parametrize(("architecture", "seeds"), [("resnet18", (0,)), ("mlp", (0, 1))])
+def test_in_bfloat16_products_alone_lose_precision(architecture, seeds):
+    parts = [{"component": "lwf", "settings": {}}]
+    settings = {"architecture": architecture, "dtype": "float32", "learning_rate": 0.01}
+    settings |= {"epochs": 1, "batch_size": 10}
+    whole = toy.trained(parts, seeds, **settings)
+    half = toy.trained(parts, seeds, bfloat16=True, **settings)
+    for key, tensor in half.kept["task-3"].items():
+        assert tensor.dtype == whole.kept["task-3"][key].dtype
+    losses = [
+        np.array([row[5] for row in run.record.history if row[1] == 1 and row[4] == "loss"])
+        for run in (whole, half)
+    ]
+    assert not np.array_equal(*losses)
+    # Of the first step; what follows from rounding grows.
+    assert losses[0][0] == pytest.approx(losses[1][0], rel=2**-7)
+
+
+def test_in_bfloat16_figures_stay_where_they_are():
+    """Average accuracy and forgetting, seed by seed: the differences' interval holds zero."""
+    seeds = range(10)
+
+    def figures(**settings):
+        run = toy.trained(SGD, seeds, dtype="float32", learning_rate=0.02, **settings)
+        rows = [row for row in run.record.accuracy if row[3] == "task_masked"]
+        values = [row[4] for row in sorted(rows, key=lambda row: row[:3])]
+        matrices = np.array(values).reshape(len(seeds), 4, 3)
+        return np.array([[average_accuracy(m), forgetting(m)] for m in matrices])
+
+    moved = figures(bfloat16=True) - figures()
+    assert moved.any()
+    error = moved.std(axis=0, ddof=1) / len(seeds) ** 0.5
+    assert (np.abs(moved.mean(axis=0)) <= 3.25 * error).all()  # t, 9 degrees of freedom, 99 %
+
+
+def test_bfloat16_of_double_precision_is_refused():
+    with pytest.raises(ValueError, match="take one of the two back"):
+        Settings(bfloat16=True, dtype="float64")

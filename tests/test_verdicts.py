@@ -34,6 +34,7 @@ def make(forgetting=FORGETTING, *, diverged=(), evidence="protocol", stand_in=Fa
             runs.append(
                 {
                     **run,
+                    "pack": "0-3",
                     "status": "diverged" if gone else "finished",
                     "stand_in": stand_in,
                     "evidence": evidence,
@@ -360,6 +361,7 @@ def test_the_command_reads_tables_and_writes_claims(tmp_path):
     given = [str(tmp_path / f"{name}.csv") for name in ("runs", "scores", "erank")]
     out = tmp_path / "claims.csv"
     line = ["--claims", json.dumps(entries), "--code", "f", "--out", str(out), "--tables", *given]
+    line += ["--out-basis", str(out.with_suffix(".json"))]
     judge.run(parser.parse_args(line))
     found = pd.read_csv(out)
     assert list(found.columns) == verdicts.COLUMNS
@@ -367,6 +369,7 @@ def test_the_command_reads_tables_and_writes_claims(tmp_path):
     assert list(found["verdict"]) == ["reproduced", "reproduced", "not run", "not run"]
     assert list(found["n_seeds"]) == [3, 4, 0, 0]
     assert found["paper_value"][0] == "severe, über 0.5"
+    assert list(json.loads(out.with_suffix(".json").read_text())) == list(found["claim"])
     assert [path.name for path in tmp_path.glob(".*")] == []
     with pytest.raises(UserError, match="not JSON"):
         judge.run(parser.parse_args([*line[:1], "{", *line[2:]]))

@@ -1,5 +1,7 @@
 """The user's folders of image files."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -133,3 +135,64 @@ def test_a_folder_without_images_is_not_there(tmp_path):
     (tmp_path / "mine").mkdir()
     with pytest.raises(UserError, match="data set mine is not in"):
         sources.resolve("mine", tmp_path)
+
+
+def test_what_is_no_image_is_left_alone(tmp_path):
+    root = tree(tmp_path)
+    for name in ("notes.txt", ".hidden.png", "Thumbs.db", "x.npy"):
+        (root / "train" / "ant" / name).write_bytes(b"cos\nabort\n(tR.")
+    (root / "train" / "ant" / "folder.png").mkdir()
+    (root / "train" / "ant" / "loop.png").symlink_to("loop.png")
+    (root / "train" / "ant" / "nowhere.png").symlink_to("nowhere")
+    (root / "train" / "README").write_text("")
+    assert load(tmp_path).train_images.shape == (6, 5, 6, 3)
+    assert len(sources.resolve("mine", tmp_path).files) == 10
+
+
+def test_a_loop_of_folders_ends(tmp_path):
+    root = tree(tmp_path)
+    (root / "train" / "ant" / "again").symlink_to(root, target_is_directory=True)
+    assert load(tmp_path).train_images.shape == (6, 5, 6, 3)
+    (root / "train" / "again").symlink_to(root / "train", target_is_directory=True)
+    with pytest.raises(UserError, match="class again has no train image"):
+        load(tmp_path)
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    check = zlib.crc32(kind + content)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
+
+
+def png(width: int, height: int, pixels: bytes) -> bytes:
+    """Return a PNG that says to have any size."""
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    parts = [chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(pixels)), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning", "ignore:Corrupt EXIF")
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (png(10_001, 10_001, b""), "has 10001x10001 pixels; an image may have at most"),
+        (png(60_000, 60_000, b""), "is not an image"),
+        (png(0, 5, b""), "is not an image"),
+        (png(6, 5, b"\0" * 10), "is not an image"),
+        (png(6, 5, b"\0" * 35)[:-30], "is not an image"),
+        (b"", "is not an image"),
+        (b"cos\nabort\n(tR.", "is not an image"),
+        (b"GIF89a" + b"\xff" * 20, "is not an image"),
+        (b"II*\0" + b"\xff" * 20, "is not an image"),
+        (b"P5 99999 99999 255 ", "is not an image"),
+        # Formats that call other programs, or that nobody asked for.
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 5\n%%EndComments\n", "is not an image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not an image"),
+    ],
+    ids=lambda value: repr(value[:20]),
+)
+def test_hostile_images_are_refused_by_name(tmp_path, content, said):
+    path = tree(tmp_path) / "train" / "ant" / "1.png"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        load(tmp_path)
+    assert str(caught.value).startswith(f"{path} {said}")

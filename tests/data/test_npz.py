@@ -2,8 +2,10 @@
 
 import os
 import pickle
+import struct
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,6 +100,22 @@ IMAGES = arrays()["train_images"]
             "test_coarse_labels hold 2",
         ),
         ({"train_images": np.array([1, None], dtype=object)}, "train_images holds Python objects"),
+        ({"train_labels": np.array([0, 1, 2, 3, 7999, 2, 1, 0])}, "7995 labels have no image"),
+        ({"train_labels": np.array([0, 1, 2, 2**64 - 1, 3, 2, 1, 0], np.uint64)}, "holds 1844674"),
+        ({"train_labels": np.array([True] * 8)}, "train_labels is bool"),
+        ({"train_labels": np.array(list("abcdabcd"))}, "train_labels is <U1"),
+        ({"test_labels": np.array([0, 1, 2])}, r"test_labels has shape \(3,\) for 4 images"),
+        ({"test_labels": np.int64(3)}, r"test_labels has shape \(\)"),
+        ({"test_images": IMAGES[:0], "test_labels": np.zeros(0, int)}, "size of 0"),
+        ({"train_images": IMAGES.astype(">u2")}, "train_images is >u2"),
+        ({"train_images": IMAGES.astype("M8[s]")}, "train_images is datetime64"),
+        ({"train_images": np.zeros(8, [("a", "u1"), ("b", "u1")])}, "train_images is "),
+        ({"train_images": np.zeros(8, [("a", object)])}, "train_images holds Python objects"),
+        (
+            {"label_names": np.array([["a", "b", "c", "d"]])},
+            r"label_names is <U1 of shape \(1, 4\)",
+        ),
+        ({"label_names": np.array([b"a", b"b", b"c", b"d"])}, "label_names is |S1"),
         (
             {"label_names": np.array(["a", "b", "c", 4], dtype=object)},
             "label_names holds Python objects, which are never loaded",
@@ -108,6 +126,105 @@ def test_wrong_arrays_are_refused_by_file_and_name(tmp_path, changes, said):
     with pytest.raises(UserError, match=said) as caught:
         load(tmp_path, **changes)
     assert str(tmp_path / "mine.npz") in str(caught.value)
+
+
+def test_the_order_in_memory_is_no_matter(tmp_path):
+    turned = {key: np.asfortranarray(array) for key, array in arrays().items()}
+    dataset = load(tmp_path, **turned)
+    for name, array in arrays().items():
+        np.testing.assert_array_equal(dataset.arrays()[name], array)
+
+
+def archive(folder: Path, members: dict[str, bytes], **options: Any) -> Path:
+    """Write an npz file member by member, over whole ones."""
+    path = folder / "mine.npz"
+    np.savez(path, **arrays())
+    with zipfile.ZipFile(path) as whole:
+        content = {name: whole.read(name) for name in whole.namelist()} | members
+    with zipfile.ZipFile(path, "w", **options) as file:
+        for name, text in content.items():
+            file.writestr(name, text)
+    return path
+
+
+def npy(header: str, *, version: tuple[int, int] = (1, 0), content: bytes = b"") -> bytes:
+    """Return a file of one array with any header."""
+    length = struct.pack("<H" if version == (1, 0) else "<I", len(header))
+    return b"\x93NUMPY" + bytes(version) + length + header.encode() + content
+
+
+HEADER = "{'descr': '|u1', 'fortran_order': False, 'shape': SHAPE, }\n"
+SIZE = 8 * 5 * 4 * 3
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+def test_every_version_of_the_format_is_read(tmp_path, version):
+    header = HEADER.replace("SHAPE", "(8, 5, 4, 3)")
+    images = npy(header, version=version, content=arrays()["train_images"].tobytes())
+    archive(tmp_path, {"train_images.npy": images})
+    dataset = _npz.load(tmp_path, "mine", _npz.Settings())
+    np.testing.assert_array_equal(dataset.train_images, arrays()["train_images"])
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        npy(HEADER.replace("SHAPE", "(8, 5, 4, 3)"), version=(9, 9), content=bytes(SIZE)),
+        npy(HEADER.replace("SHAPE", "(8, 5, 4, 3)"), content=bytes(SIZE - 1)),
+        npy(HEADER.replace("SHAPE", f"({2**40}, 64, 64, 3)")),
+        npy(HEADER.replace("SHAPE", f"({2**62}, {2**62}, 64, 3)")),
+        npy(HEADER.replace("SHAPE", f"({'9' * 5000},)")),
+        npy(HEADER.replace("SHAPE", "(-8, 5, 4, 3)")),
+        npy(HEADER.replace("SHAPE", "('a',)")),
+        npy(HEADER.replace("SHAPE", "[8, 5, 4, 3]")),
+        npy(HEADER.replace("SHAPE", "(" * 200 + ")" * 200)),
+        npy(HEADER.replace("SHAPE", "__import__('os').mkdir('sprung')")),
+        npy(HEADER.replace("|u1", "no type").replace("SHAPE", "(8,)")),
+        npy("{'descr': '|O', 'fortran_order': False, 'shape': (8,), }\n", content=b"cos\nabort\n."),
+        npy("not a header"),
+        npy("x" * 60_000),
+        npy("", content=b""),
+        b"\x93NUMPY",
+        b"",
+        b"cos\nabort\n(tR.",
+    ],
+    ids=lambda member: repr(member[:40]),
+)
+def test_a_member_with_any_header_is_refused_by_file(tmp_path, member, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    archive(tmp_path, {"train_images.npy": member})
+    with pytest.raises(UserError, match=r"mine\.npz") as caught:
+        _npz.load(tmp_path, "mine", _npz.Settings())
+    assert len(str(caught.value)) < 1000
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_member_that_is_no_array_is_refused(tmp_path):
+    path = archive(tmp_path, {"train_images": b"text"})
+    with zipfile.ZipFile(path, "w") as file:
+        for name in _npz.ARRAYS:
+            file.writestr(name, b"text")
+    with pytest.raises(UserError, match="is not an array"):
+        _npz.load(tmp_path, "mine", _npz.Settings())
+
+
+def test_a_file_that_unpacks_beyond_the_memory_is_not_unpacked(tmp_path, monkeypatch):
+    path = archive(tmp_path, {"more.npy": bytes(10**7)}, compression=zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 10**5
+    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2000}.__getitem__)
+    monkeypatch.setattr(np, "load", None)
+    with pytest.raises(UserError, match=r"mine\.npz: unpacks to 0 GB, and this machine's memory"):
+        _npz.load(tmp_path, "mine", _npz.Settings())
+
+
+def test_a_member_that_is_larger_than_it_says_is_refused(tmp_path):
+    path = archive(tmp_path, {}, compression=zipfile.ZIP_DEFLATED)
+    content = path.read_bytes()
+    with zipfile.ZipFile(path) as file:
+        said = struct.pack("<I", file.getinfo("train_images.npy").file_size)
+    path.write_bytes(content.replace(said, struct.pack("<I", 200)))
+    with pytest.raises(UserError, match=r"mine\.npz is corrupt or truncated"):
+        _npz.load(tmp_path, "mine", _npz.Settings())
 
 
 class Bomb:

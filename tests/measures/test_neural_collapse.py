@@ -14,6 +14,7 @@ from forgetting.errors import UserError
 from forgetting.measures import neural_collapse as measure
 from forgetting.measures._head_inputs import Seen, look
 from forgetting.measures.neural_collapse import nc1, nc2, nc3, nc4, statistics
+from forgetting.moments import name as moment_name
 from forgetting.randomness import numpy_generator
 from forgetting.runs import RunView
 from two_task_runs import SEEDS, diverged
@@ -272,7 +273,7 @@ def test_every_moment_in_both_modes(shift: RunView) -> None:
     assert list(order.itertuples(index=False, name=None)) == expected
     for index, seed in enumerate(SEEDS):
         for task, epoch in expected:
-            name = checkpoints.name(task, epoch)
+            name = moment_name(task, epoch)
             images = np.sort(shift.benchmark.alone(index).train_indices([task])[0])
             shuffled = numpy_generator("shift", seed, "neural_collapse", task).permutation(
                 len(images)

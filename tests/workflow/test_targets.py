@@ -1,8 +1,10 @@
 """What the targets build, and what a finished study leaves behind."""
 
 import csv
+import html
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -36,6 +38,11 @@ def test_a_finished_study_has_every_file(clone: Any) -> None:
     claims = list(csv.DictReader(clone.path(f"{HOME}/claims.csv").open()))
     assert [(row["claim"], row["evidence"]) for row in claims] == [("forgets", "stand-in")]
     assert "forgets" in clone.path("results/quick/scorecard.md").read_text()
+    page = clone.path("results/quick/scorecard.html").read_text()
+    assert "data:image/png;base64," in page
+    assert "cannot bear a verdict" in page
+    sgd = clone.path(f"{HOME}/runs/split-digits/mlp/sgd/seeds0/run.json").read_text()
+    assert json.loads(sgd)["fingerprint"] in page
     rows = list(csv.DictReader(clone.path(f"{HOME}/tables/runs.csv").open()))
     assert {row["scenario_metric"] for row in rows} == {"task_masked"}
 
@@ -121,6 +128,32 @@ def test_only_aggregates_a_selection_apart(clone: Any) -> None:
     assert clone.jobs() == set()
 
 
+def test_several_globs_have_commas_between_them(clone: Any) -> None:
+    clone.snakemake("tables", "--config", "only=*/wide/*, */mlp/lwf/*")
+    rows = list(csv.DictReader(clone.path(f"{HOME}/partial/only/tables/runs.csv").open()))
+    assert {f"{row['architecture']}/{row['strategy']}" for row in rows} == {"wide/sgd", "mlp/lwf"}
+
+
+def test_the_command_of_a_row_makes_the_row_again(clone: Any) -> None:
+    page = clone.path("results/quick/scorecard.html").read_text()
+    (printed,) = re.findall(r'<pre class="command">(.*?)</pre>', page, flags=re.DOTALL)
+    snakemake, cores, _, *arguments = shlex.split(html.unescape(printed))
+    assert (snakemake, cores) == ("snakemake", "--cores")
+    assert "only=split-digits/mlp/sgd/*" in arguments
+    again = clone.path(f"{HOME}/partial/only/claims.csv")
+    again.unlink(missing_ok=True)
+    assert not [job for job in clone.jobs(*arguments) if job.startswith(("train", "measure"))]
+    clone.snakemake(*arguments)
+    assert again.read_bytes() == clone.path(f"{HOME}/claims.csv").read_bytes()
+
+
+def test_the_scorecard_of_a_selection_stands_apart(clone: Any) -> None:
+    clone.snakemake("scorecard", "--config", "only=*/mlp/*")
+    page = clone.path("results/quick/partial/only/scorecard.html").read_text()
+    assert 'data-verdict="inconclusive"' in page
+    assert "split-digits/mlp/sgd/seeds0" in page
+
+
 def test_partial_aggregates_what_exists(clone: Any) -> None:
     run = clone.path(f"{HOME}/runs/split-digits/mlp/lwf/seeds0/run.json")
     hidden = run.with_suffix(".hidden")
@@ -137,9 +170,38 @@ def test_partial_aggregates_what_exists(clone: Any) -> None:
     assert clone.jobs() == set()
 
 
-def test_the_report_is_built(clone: Any, tmp_path: Path) -> None:
-    clone.snakemake("--report", str(tmp_path / "report.zip"))
-    assert (tmp_path / "report.zip").stat().st_size > 10_000
+def test_what_it_has_cost(clone: Any) -> None:
+    """The table is there at the end, and the target makes it again."""
+    path = clone.path("results/quick/cost.csv")
+    rows = {(r["study"], r["rule"], r["measure"]): r for r in csv.DictReader(path.open())}
+    jobs = {key: int(row["jobs"]) for key, row in rows.items()}
+    assert {key: jobs[key] for key in jobs if key[1] in ("train", "measure", "prepare")} == {
+        ("", "prepare", ""): 1,
+        ("collapse", "train", ""): 3,
+        ("collapse", "measure", "erank"): 3,
+    }
+    train = rows["collapse", "train", ""]
+    assert float(train["wall_seconds"]) > 0
+    assert float(train["peak_memory_mb"]) > 50
+    files = clone.path(f"{HOME}/runs").rglob("*")
+    assert int(train["bytes"]) == sum(p.stat().st_size for p in files if p.is_file())
+    path.unlink()
+    assert "collapse: resources: {measure: {runtime: 10}, train: {runtime: 10}}" in (
+        clone.snakemake("cost")
+    )
+    assert len(list(csv.DictReader(path.open()))) == len(rows)
+    assert clone.jobs() == set()
+
+
+def test_status_after_the_end(clone: Any) -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "forgetting", "status", "--root", str(clone.root)],
+        env={"PYTHONPATH": str(clone.path("workflow"))},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "collapse (quick): 3 finished; 3 of 3 measurements" in shown
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,9 @@ ENTRY_SETTINGS = {
 }
 
 
+REPORT = components.PACKAGE.parent / "report"
+
+
 @dataclass(frozen=True)
 class MeasureSpec:
     """One measure and the runs it is taken of."""
@@ -62,11 +65,13 @@ class FigureSpec:
     caption: str
     entries: Mapping[str, str]
     """Benchmark, architecture or strategy that it is about."""
+    rung: Mapping[str, str]
+    """The setting that tells it from the others of its ladder."""
 
     @property
     def labels(self) -> dict[str, str]:
         """What tells it from the study's other figures in the report."""
-        return {"figure": self.title, **self.entries}
+        return {"figure": self.title, **self.entries, **self.rung}
 
 
 @dataclass(frozen=True)
@@ -168,15 +173,20 @@ def figure_specs(
 ) -> dict[str, FigureSpec]:
     """Return the figures by name."""
     figures = {}
+    captions = sorted(path.name for path in REPORT.glob("*.rst"))
     for figure in (rung for rungs in found["figures"].values() for rung in rungs):
         assert isinstance(figure.entry, Figure)
         named = {}
         for part, kind in ENTRY_SETTINGS.items():
-            if value := figure.settings.get(part):
+            value = figure.settings.get(part)
+            if value is not None:
                 pick(found[kind], [value], document, (*figure.key, "settings", part, kind))
                 named[part] = value
         for position, table in enumerate(figure.entry.tables):
             document.choose((*figure.key, "tables", position), table, tables, what="a table")
+        if figure.entry.caption is not None:
+            what = "a file of workflow/report"
+            document.choose((*figure.key, "caption"), figure.entry.caption, captions, what=what)
         figures[figure.name] = FigureSpec(
             title=re.sub("[-_]", " ", without_rung(figure.name)),
             component=figure.component,
@@ -185,6 +195,7 @@ def figure_specs(
             needs=tuple(figure.entry.tables),
             caption=figure.entry.caption or f"{figure.component}.rst",
             entries=named,
+            rung={key: str(figure.settings[key]) for key in figure.entry.ladder or {}},
         )
     return figures
 
@@ -202,6 +213,8 @@ def judgement(study: Study, document: Document, tables: Mapping[str, Any]) -> di
     try:
         expanded = expand(study.claims)
     except UserError as error:
+        for name, entry in study.claims.items():
+            document.check(Claim, entry, ("claims", name))  # says more of where it stands
         raise UserError(f"{document.path}: {error}") from None
     used = set()
     for name, claim in expanded.items():

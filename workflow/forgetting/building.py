@@ -4,14 +4,13 @@ Training and measuring both build from here, so that a checkpoint is always look
 network and the images it was trained with.
 """
 
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from forgetting import datasets
+from forgetting import datasets, specification
 from forgetting.randomness import torch_generator
 from forgetting.results import read_json
 from forgetting.stages import Stages
@@ -34,11 +33,11 @@ def benchmark(
 ) -> Benchmark:
     """Return the run's benchmark for these seeds; sidecars are in the order of its data sets."""
     entry = spec["benchmark"]
-    module = importlib.import_module(f"forgetting.benchmarks.{entry['component']}")
+    module = specification.component("benchmarks", entry["component"])
     loaded = [datasets.read(path.with_suffix(".safetensors"), described=path) for path in sidecars]
     return module.build(
         loaded,
-        module.Settings(**entry["settings"]),
+        specification.settings(module.Settings, entry["settings"], at=entry["name"]),
         name=entry["name"],
         seeds=list(seeds),
         device=device,
@@ -58,8 +57,8 @@ def networks(
     The initialisation depends on benchmark, seed and ``role`` only, so strategies share it.
     """
     entry = spec["architecture"]
-    module = importlib.import_module(f"forgetting.architectures.{entry['component']}")
-    settings = module.Settings(**entry["settings"])
+    module = specification.component("architectures", entry["component"])
+    settings = specification.settings(module.Settings, entry["settings"], at=entry["name"])
     return [
         module.build(
             of.input_shape,
@@ -79,7 +78,5 @@ def vectorises(spec: Spec, device: torch.device) -> bool:
     """
     if device.type == "cpu" and spec["training"].get("batch_size") == 1:
         return False
-    module = importlib.import_module(
-        f"forgetting.architectures.{spec['architecture']['component']}"
-    )
+    module = specification.component("architectures", spec["architecture"]["component"])
     return bool(module.VECTORISE)

@@ -15,11 +15,6 @@ from forgetting.errors import UserError
 from forgetting.results import atomic
 
 
-def name(task: int, epoch: float | None) -> str:
-    """Return the name of a moment; no epoch (None or 0) stands for the end of the task."""
-    return f"task-{task}-epoch-{epoch:g}" if epoch else f"task-{task}"
-
-
 def write(path: Path, tensors: Tensors, *, seeds: Sequence[int], task: int, epoch: float) -> str:
     """Write tensors (S, ...) of the seeds, whole or not at all; return the file's checksum."""
     about = {"seeds": list(seeds), "task": task, "epoch": epoch}
@@ -45,8 +40,10 @@ def read(path: Path, *, expected: str | None = None) -> tuple[dict[str, Tensor],
             raise ValueError("its checksum is not the one in run.json")
         with safe_open(path, framework="pt") as file:
             about = json.loads(file.metadata()["forgetting"])
+            if not (isinstance(about["task"], int) and isinstance(about["seeds"], list)):
+                raise ValueError("its metadata do not say which seeds and task")
             return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise UserError(
             f"{path}: not a checkpoint that can be read ({error}); "
             f"start the workflow again with --forcerun {path.parent.parent}/run.json"

@@ -6,16 +6,21 @@ pandas nor scipy, because every parse of the workflow reads it.
 """
 
 import itertools
+import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from forgetting.errors import UserError
+from forgetting.messages import key_path, quoted, shown
 from forgetting.settings import Settings
 
+LIMIT = 1000
+"""Claims that one entry stands for."""
 Word = str | int | float
+Placeholder = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 class Holds(Settings):
@@ -69,6 +74,17 @@ class Precondition(Settings):
     """Tables it reads beyond ``settings.table``."""
 
 
+class Doubts(Settings):
+    """What stands in the way of taking a claim at its word, whatever the verdict on it."""
+
+    paper_and_code: str = ""
+    """Where the paper's text and its code differ."""
+    estimator: str = ""
+    """What is unsound about how the paper, or this claim, measures it."""
+    baseline: str = ""
+    """Against which baselines alone it holds."""
+
+
 class Claim(Settings):
     """One claim of a paper as a test over tidy tables."""
 
@@ -95,7 +111,11 @@ class Claim(Settings):
     """With ``single_run``: a wider prediction interval would agree with anything."""
     note: str = ""
     """What a reader should know; shown beside the verdict."""
-    for_each: dict[str, list[Word]] | list[dict[str, Word]] | None = None
+    doubts: Doubts = Doubts()
+    """Shown beside the verdict, each under its heading."""
+    figures: tuple[str, ...] = ()
+    """The study's figures that show it; of a ladder with the rung, as in ``rank~mnist``."""
+    for_each: dict[Placeholder, list[Word]] | list[dict[Placeholder, Word]] | None = None
     """Expands the claim: every combination of the lists, or each mapping of the list. ``{name}``
     in any text of the claim becomes the value."""
 
@@ -135,7 +155,7 @@ def expand(claims: Mapping[str, Claim | Mapping[str, Any]]) -> dict[str, Claim]:
     for name, entry in claims.items():
         raw = entry.model_dump(mode="json") if isinstance(entry, Claim) else dict(entry)
         _validated(name, raw)  # so that an error names the entry as it was written
-        for bindings in _bindings(raw.pop("for_each", None)):
+        for bindings in _bindings(name, raw.pop("for_each", None)):
             label = f"{name}[{', '.join(str(value) for value in bindings.values())}]"
             filled = {
                 key: value if key == "paper_value" else _fill(value, bindings, name)
@@ -143,7 +163,7 @@ def expand(claims: Mapping[str, Claim | Mapping[str, Any]]) -> dict[str, Claim]:
             }
             identity = label if bindings else name
             if identity in expanded:
-                raise UserError(f"claims.{name}.for_each: {identity} occurs twice")
+                raise UserError(f"{_place(name)}.for_each: {quoted(identity)} occurs twice")
             expanded[identity] = _validated(identity, filled)
     return expanded
 
@@ -160,20 +180,28 @@ def needed_tables(claims: Iterable[Claim]) -> list[str]:
     return sorted(names)
 
 
+def _place(name: str) -> str:
+    return key_path(("claims", name))
+
+
 def _validated(name: str, raw: Mapping[str, Any]) -> Claim:
     try:
         return Claim.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(step) for step in ("claims", name, *first["loc"]))
-        raise UserError(f"{where}: {first['msg']}; found {first['input']!r}") from None
+        where = key_path(("claims", name, *first["loc"]))
+        raise UserError(f"{where}: {first['msg']}; found {shown(first['input'])}") from None
 
 
-def _bindings(for_each: Any) -> list[dict[str, Word]]:
+def _bindings(name: str, for_each: Any) -> list[dict[str, Word]]:
     if not for_each:
         return [{}]
     if isinstance(for_each, list):
         return for_each
+    if (count := math.prod(map(len, for_each.values()))) > LIMIT:
+        raise UserError(
+            f"{_place(name)}.for_each: found {count} combinations; at most {LIMIT} a claim"
+        )
     combinations = itertools.product(*for_each.values())
     return [dict(zip(for_each, values, strict=True)) for values in combinations]
 
@@ -190,7 +218,7 @@ def _fill(part: Any, bindings: Mapping[str, Word], name: str) -> Any:
     for placeholder in names:
         if placeholder not in bindings:
             raise UserError(
-                f"claims.{name}: {{{placeholder}}} is not in for_each, "
+                f"{_place(name)}: {{{placeholder}}} is not in for_each, "
                 f"which has {', '.join(bindings)}"
             )
     if len(names) == 1 and part == f"{{{names[0]}}}":

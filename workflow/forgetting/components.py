@@ -11,14 +11,13 @@ the modules of settings; the rest of the module is not executed.
 """
 
 import ast
-import difflib
 import functools
 import importlib
-from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
 from forgetting.errors import UserError
+from forgetting.messages import allowed, quoted
 from forgetting.settings import Settings
 from forgetting.syntax import tree
 
@@ -53,19 +52,9 @@ def find(kind: str, name: str, *, key: str = "") -> str:
         return name
     where = f"{key}: " if key else ""
     raise UserError(
-        f'{where}found "{name}", which is not a file of workflow/forgetting/{kind}; '
+        f"{where}found {quoted(name)}, which is not a file of workflow/forgetting/{kind}; "
         f"{allowed(name, known)}"
     )
-
-
-def allowed(found: object, known: Iterable[object]) -> str:
-    """Return "allowed: a, b" with a suggestion when something close to ``found`` is known."""
-    options = [str(option) for option in known]
-    text = f"allowed: {', '.join(options)}" if options else "nothing is allowed here"
-    lowered = {option.lower().replace("-", "_"): option for option in options}
-    wanted = str(found).lower().replace("-", "_")
-    close = difflib.get_close_matches(wanted, lowered, n=1, cutoff=0.6)
-    return f'{text}. Did you mean "{lowered[close[0]]}"?' if close else text
 
 
 def load(kind: str, name: str) -> ModuleType:

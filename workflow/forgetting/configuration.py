@@ -1,19 +1,41 @@
 """config.yaml and --config: which preset, which studies, where data and results are."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from forgetting.documents import Document
+from forgetting.seeds import MOST
 from forgetting.settings import Settings
 
 STUDIES = "workflow/studies"
+Keep = Literal["all", "last", "none"]
 
 
 def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
+
+
+def _place(value: str) -> str:
+    if not value.strip() or re.search(r"[\x00-\x1f\x7f-\x9f]", value):
+        raise ValueError("the path of a folder is needed, without control characters")
+    try:
+        Path(value).expanduser()
+    except RuntimeError:
+        raise ValueError("there is no such user; write the path of the home folder") from None
+    return value
+
+
+def _no_braces(value: str) -> str:
+    if {*"{}"} & {*value}:
+        raise ValueError("Snakemake reads { and } as wildcards; choose another name")
+    return value
+
+
+Place = Annotated[str, AfterValidator(_place)]
 
 
 class Config(Settings):
@@ -26,18 +48,23 @@ class Config(Settings):
         | None
     ) = None
     """Studies that `snakemake` builds without a target; all when left out."""
-    seeds: Annotated[int, Field(ge=1)] | None = None
+    seeds: Annotated[int, Field(ge=1, le=MOST)] | None = None
     """Number of seeds, instead of those that the study lists."""
     only: str | None = None
-    """Glob over benchmark/architecture/strategy/seedsPACK; results go under partial/only/."""
-    data_dir: str = "data"
+    """Globs over benchmark/architecture/strategy/seedsPACK, with commas between them; what is made
+    from the selected runs goes under partial/only/."""
+    data_dir: Place = "data"
     """Folder of the raw data sets; may be read-only."""
-    results: str = "results"
+    results: Annotated[Place, AfterValidator(_no_braces)] = "results"
     """Folder of everything generated, Snakemake's records included."""
     download: bool = False
     """Whether a data set that is missing from data_dir may be fetched."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where networks are trained; auto takes a free GPU if there is one."""
+    """Where networks are trained; auto: on a GPU what the study asks one for, if there is one."""
+    jobs_per_gpu: Annotated[int, Field(ge=1)] = 1
+    """Jobs that share a GPU of one machine."""
+    keep_checkpoints: Keep = "all"
+    """Checkpoints that outlive a run's measures: all, its last or none."""
 
 
 def load(root: Path, merged: Mapping[str, Any] | None = None) -> tuple[Config, Document]:

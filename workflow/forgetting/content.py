@@ -3,6 +3,8 @@
 import contextlib
 import hashlib
 import json
+import os
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -63,6 +65,18 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def check_unpacked(path: Path) -> None:
+    """Raise UserError for a zip file that unpacks to more than the machine's memory."""
+    with zipfile.ZipFile(path) as file:
+        size = sum(member.file_size for member in file.infolist())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if size > memory:
+        raise UserError(
+            f"{path}: unpacks to {size / 1e9:,.0f} GB, and this machine's memory is "
+            f"{memory / 1e9:,.0f} GB; store fewer or smaller images"
+        )
 
 
 def _remembered(cache: Path) -> dict[str, dict[str, str]]:

@@ -170,7 +170,7 @@ def read(path: Path, *, described: Path | None = None) -> Dataset:
         intact = _seal(header["description"], checksum(dataset)) == header["seal"]
     except FileNotFoundError:
         raise UserError(f"{path}: not there; {again(path)}") from None
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a prepared data set ({error}); {again(path)}") from error
     if not intact:
         raise UserError(f"{path}: the content does not match its checksum; {again(path)}")

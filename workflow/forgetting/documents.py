@@ -8,31 +8,12 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from forgetting.components import allowed
+from forgetting import plain_yaml
 from forgetting.errors import UserError
+from forgetting.messages import allowed, key_path, quoted, shown
 
 Key = tuple[str | int, ...]
 SHOWN = 5
-
-
-class _Loader(yaml.SafeLoader if not hasattr(yaml, "CSafeLoader") else yaml.CSafeLoader):  # type: ignore[misc]
-    """Safe YAML in which a key that occurs twice is an error."""
-
-
-def _mapping(loader: Any, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen = set()
-    for key, _ in node.value:
-        name = key.value if isinstance(key, yaml.ScalarNode) else None
-        if name in seen and name != "<<":
-            raise yaml.constructor.ConstructorError(
-                None, None, f'the key "{name}" occurs twice', key.start_mark
-            )
-        seen.add(name)
-    loader.flatten_mapping(node)
-    return dict(yaml.constructor.SafeConstructor.construct_mapping(loader, node, deep=True))
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
 def merge(base: Any, override: Any) -> Any:
@@ -69,25 +50,27 @@ class Document:
             UserError: It cannot be read, is no YAML or no mapping.
         """
         try:
-            raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{name}: cannot be read ({error})") from None
+            content = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"{name}: cannot be read ({error.strerror})") from None
+        try:
+            raw = plain_yaml.load(content.decode("utf-8-sig"))
+        except UnicodeDecodeError as error:
+            line = _line(content, error.start)
+            raise UserError(f"{name}, line {line}: not UTF-8; store it as UTF-8") from None
         except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            line = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-            what = getattr(error, "problem", None) or str(error)
-            raise UserError(f"{name}{line}: not valid YAML: {what}") from None
+            raise UserError(f"{name}{_problem(error, content)}") from None
         if not isinstance(raw, dict):
-            raise UserError(f"{name}: found {raw!r}; expected a mapping (key: value)")
+            raise UserError(f"{name}: found {shown(raw)}; expected a mapping (key: value)")
         return cls(Path(name), raw)
 
     def place(self, key: Key) -> str:
         """Return "file: key.path", pointing into the preset where the value stands there."""
         if key and key[0] in self.command_line:
-            return f"command line: --config {'.'.join(map(str, key))}"
+            return f"command line: --config {key_path(key)}"
         inside: Key = ("presets", self.preset, *key) if self.preset is not None else ()
-        shown = inside if inside and _holds(self.raw, inside) else key
-        return f"{self.path}: {'.'.join(map(str, shown))}" if shown else str(self.path)
+        place = inside if inside and _holds(self.raw, inside) else key
+        return f"{self.path}: {key_path(place)}" if place else str(self.path)
 
     def error(self, key: Key, text: str) -> UserError:
         """Return the error to raise for something wrong at ``key``."""
@@ -103,9 +86,9 @@ class Document:
             return model.model_validate(value)
         except ValidationError as error:
             lines = dict.fromkeys(self._lines(error, model, value, key))
-            shown = list(lines)[:SHOWN]
-            more = len(lines) - len(shown)
-            raise UserError("\n".join(shown + [f"... and {more} more"] * bool(more))) from None
+            first = list(lines)[:SHOWN]
+            more = len(lines) - len(first)
+            raise UserError("\n".join(first + [f"... and {more} more"] * bool(more))) from None
 
     def choose(self, key: Key, found: str, known: Iterable[str], *, what: str) -> str:
         """Return ``found`` if it is one of ``known``.
@@ -116,7 +99,7 @@ class Document:
         options = list(known)
         if found not in options:
             raise self.error(
-                key, f'found "{found}", which is not {what}; {allowed(found, options)}'
+                key, f"found {quoted(found)}, which is not {what}; {allowed(found, options)}"
             )
         return found
 
@@ -134,7 +117,24 @@ class Document:
                 yield f"{self.place((*key, *location))}: is missing and has no default"
             else:
                 text = one["msg"].removeprefix("Value error, ").removeprefix("Input ")
-                yield f"{self.place((*key, *location))}: found {one['input']!r}; {text}"
+                yield f"{self.place((*key, *location))}: found {shown(one['input'])}; {text}"
+
+
+def _problem(error: yaml.YAMLError, content: bytes) -> str:
+    """Return ", line, column: problem"."""
+    if isinstance(error, yaml.MarkedYAMLError):
+        mark = error.problem_mark
+        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        what = ", ".join(part for part in (error.context, error.problem) if part)
+    else:  # a character that is never allowed
+        place = f", line {_line(content, getattr(error, 'position', 0))}"
+        what = str(error).partition("\n")[0]
+    kind = "" if isinstance(error, plain_yaml.NotPlain) else "not valid YAML: "
+    return f"{place}: {kind}{what}"
+
+
+def _line(content: bytes, position: int) -> int:
+    return content.count(b"\n", 0, position) + 1
 
 
 def _names(model: type[BaseModel]) -> list[str]:
@@ -147,7 +147,7 @@ def _present(value: Any, location: Sequence[str | int]) -> Key:
     for position, step in enumerate(location):
         if _has(value, step):
             value = value[step]
-        elif not (position == len(location) - 1 and isinstance(value, Mapping)):
+        elif step == "[key]" or position < len(location) - 1 or not isinstance(value, Mapping):
             continue
         steps.append(step)
     return tuple(steps)

@@ -5,7 +5,6 @@ all that it uses, in one canonical form.
 """
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,8 +12,10 @@ from typing import Any
 
 from forgetting import components
 from forgetting.documents import Document, Key, merge
+from forgetting.messages import shown
+from forgetting.naming import is_name
 from forgetting.settings import Settings
-from forgetting.study import NAME, Entry, Part, Start, Strategy, base_name
+from forgetting.study import Entry, Part, Start, Strategy, base_name
 
 KINDS = ("benchmarks", "architectures", "strategies", "measures", "figures")
 START = "starts_from."
@@ -132,14 +133,17 @@ def _rungs(
     for value in values:
         text = str(value).lower()
         rung = f"{name}~{text}"
-        if not re.fullmatch(NAME, rung):
+        if not is_name(rung):
             raise document.error(
                 (*key, "ladder", setting),
-                f"found {value!r}, which makes no path; name the rungs as entries of their own",
+                f"found {shown(value)}, which makes no path; name the rungs as entries of their "
+                "own",
             )
         rungs.append((rung, {setting: value}))
     if len({rung for rung, _ in rungs}) < len(values) or not values:
-        raise document.error((*key, "ladder", setting), f"found {values!r}; list distinct values")
+        raise document.error(
+            (*key, "ladder", setting), f"found {shown(values)}; list distinct values"
+        )
     return rungs
 
 
@@ -177,7 +181,7 @@ def _parts(
         where = [(key, entry)]
     parts = []
     for at, part in where:
-        component = part.component or base_name(rung)
+        component = base_name(rung) if part.component is None else part.component
         if part is not entry and part.component is None:
             raise document.error(at, "component is missing")
         varied = {

@@ -11,7 +11,6 @@ import json
 import math
 import os
 import shutil
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +19,26 @@ from typing import Any
 
 import torch
 
-from forgetting import building, checkpoints, parquet, publishing, resume, training
-from forgetting.devices import describe
+from forgetting import (
+    building,
+    checkpoints,
+    devices,
+    failure,
+    parquet,
+    publishing,
+    resume,
+    specification,
+    training,
+)
 from forgetting.ensemble import Ensemble, Tensors
 from forgetting.errors import UserError
 from forgetting.loop import Loop
-from forgetting.results import atomic, read_json, sweep
+from forgetting.moments import LET_GO
+from forgetting.moments import name as moment_name
+from forgetting.results import atomic, sweep
 from forgetting.strategy import Strategy
 from forgetting.tasks import Benchmark
+from forgetting.usage import Meter, Usage
 
 ACCURACY = ("seed", "after_task", "task", "metric", "value")
 HISTORY = ("seed", "task", "epoch", "step", "statistic", "value")
@@ -48,7 +59,8 @@ class Job:
     """run.json of the run that this one starts from."""
     code: str
     """Fingerprint of the code."""
-    device: torch.device
+    device: devices.Request
+    """A GPU is leased when there is something to train."""
     save_every: float = 60.0
     """Seconds between rolling states."""
     vectorise: bool | None = None
@@ -66,7 +78,11 @@ def execute(job: Job, *, report: Callable[[str], None], code_now: Callable[[], s
     def waiting() -> None:
         report("another process trains this run: waiting")
 
-    with resume.Signals() as signals, resume.locked(store, signals, waiting=waiting):
+    with (
+        resume.Signals() as signals,
+        resume.locked(store, signals, waiting=waiting),
+        failure.noted(store),
+    ):
         sweep(job.folder)
         described = building.read_sidecars(job.sidecars)
         parent = _parent(job)
@@ -78,7 +94,9 @@ def execute(job: Job, *, report: Callable[[str], None], code_now: Callable[[], s
         if publishing.intact(job.folder, state):
             report("finished before: published again")
         else:
-            _train(job, described, parent, state, signals, report=report, code_now=code_now)
+            device = devices.resolve(job.device, report=report, look=signals.end_if_asked)
+            with devices.memory_explained(device, job.device):
+                _train(job, device, described, parent, state, signals, report, code_now)
         for name in SMALL:
             with atomic(job.folder / name) as temporary:
                 shutil.copyfile(state / name, temporary)
@@ -89,27 +107,27 @@ def execute(job: Job, *, report: Callable[[str], None], code_now: Callable[[], s
 
 def _loop(spec: dict[str, Any]) -> ModuleType:
     """Return the module whose ``Training`` and ``Settings`` a run of the benchmark has."""
-    module = importlib.import_module(f"forgetting.benchmarks.{spec['benchmark']['component']}")
+    module = specification.component("benchmarks", spec["benchmark"]["component"])
     name = getattr(module, "TRAINED_BY", None)
     return training if name is None else importlib.import_module(f"forgetting.{name}")
 
 
 def _train(
     job: Job,
+    device: torch.device,
     described: list[dict[str, Any]],
     parent: tuple[dict[str, Any], Path] | None,
     state: Path,
     signals: resume.Signals,
-    *,
     report: Callable[[str], None],
     code_now: Callable[[], str],
 ) -> None:
     spec, seeds = job.spec, list(job.spec["seeds"])
     loop = _loop(spec)
-    settings = loop.Settings(**spec["training"])
-    everyone = building.benchmark(spec, job.sidecars, seeds=seeds, device=job.device)
+    settings = specification.settings(loop.Settings, spec["training"], at="training")
+    everyone = building.benchmark(spec, job.sidecars, seeds=seeds, device=device)
     _check_parent(job, parent, everyone)
-    together = building.vectorises(spec, job.device) if job.vectorise is None else job.vectorise
+    together = building.vectorises(spec, device) if job.vectorise is None else job.vectorise
     if together and len(seeds) > 1 and everyone.rectangular():
         groups = [list(range(len(seeds)))]
     else:
@@ -142,6 +160,7 @@ def _train(
         facts.append(_train_group(job, run, home, kept, signals, place, report))
     # From here until the new record is there, nothing says that the folder holds a finished run.
     (job.folder / "run.json").unlink(missing_ok=True)
+    (state / LET_GO).unlink(missing_ok=True)
     kept_by_group = [fact["checkpoints"] for fact in facts]
     hashes, moments = publishing.join_checkpoints(job.folder, homes, kept_by_group, packs)
     if parent is not None:
@@ -176,11 +195,11 @@ def _train(
             "parent": None if parent is None else os.path.relpath(parent[1], job.folder),
             "checkpoints": hashes,
             "checkpoint_tasks": moments,
-            "device": describe(job.device),
+            "device": devices.describe(device),
             "threads": torch.get_num_threads(),
             "versions": publishing.versions(),
             "commit": publishing.commit(),
-            "wall_seconds": round(sum(fact["elapsed"] for fact in facts), 3),
+            **sum((Usage(**fact["usage"]) for fact in facts), Usage()).record(device),
         },
     )
 
@@ -213,18 +232,15 @@ def _train_group(
     done = resume.load(home / "facts.pt")
     if done is not None:
         return done
-    before, started = 0.0, time.monotonic()
     saved = resume.load(home / "rolling.pt")
+    meter = Meter(training.device, None if saved is None else saved["usage"])
     if saved is not None:
         training.restore(saved["training"])
         kept.update(saved["checkpoints"])
-        before = saved["elapsed"]
         report(f"resumed at task {training.phase + 1}, epoch {training.epoch + 1}")
 
-    def elapsed() -> float:
-        return before + time.monotonic() - started
-
     def progress() -> None:
+        meter.look()
         share = (place[0] + training.progress) / place[1]
         last = training.record.accuracy[-1][1] if training.record.accuracy else 0
         metric = job.spec["benchmark"].get("metric", "task_masked")
@@ -237,14 +253,18 @@ def _train_group(
                 "tasks": len(training.phases),
                 "progress": share,
                 "accuracy": sum(latest) / len(latest) if latest else None,
-                "elapsed": elapsed(),
-                "device": describe(job.device),
+                "elapsed": meter.total().wall_seconds,
+                "device": devices.describe(training.device),
             },
         )
 
     saver = resume.Saver(
         home / "rolling.pt",
-        lambda: {"training": training.state(), "checkpoints": kept, "elapsed": elapsed()},
+        lambda: {
+            "training": training.state(),
+            "checkpoints": kept,
+            "usage": meter.total().state(),
+        },
         signals,
         every=job.save_every,
         report=progress,
@@ -257,7 +277,7 @@ def _train_group(
         "history": training.record.history,
         "diverged": {str(seed): list(at) for seed, at in training.record.diverged.items()},
         "checkpoints": kept,
-        "elapsed": elapsed(),
+        "usage": meter.total().state(),
     }
     resume.save(home / "facts.pt", facts)
     (home / "rolling.pt").unlink(missing_ok=True)
@@ -267,8 +287,9 @@ def _train_group(
 def _parent(job: Job) -> tuple[dict[str, Any], Path] | None:
     if job.parent is None:
         return None
-    otherwise = "train the run that this one starts from again"
-    return read_json(job.parent, otherwise=otherwise), job.parent
+    if not job.parent.exists():
+        raise UserError(f"{job.parent}: not there; train the run that this one starts from again")
+    return specification.read(job.parent), job.parent
 
 
 def _start(
@@ -284,7 +305,7 @@ def _start(
     if parent is None:
         return None
     start, (record, run_json) = spec["strategy"]["starts_from"], parent
-    moment = checkpoints.name(start["task"], start.get("epoch"))
+    moment = moment_name(start["task"], start.get("epoch"))
     if moment in record["checkpoints"]:
         path = run_json.parent / "checkpoints" / f"{moment}.safetensors"
         tensors, _ = checkpoints.read(path, expected=record["checkpoints"][moment])
@@ -307,7 +328,7 @@ def _check_parent(job: Job, parent: tuple[dict[str, Any], Path] | None, mine: Be
     if parent is None or parent[0]["spec"]["benchmark"] == job.spec["benchmark"]:
         return
     seeds, first = job.spec["seeds"], job.spec["strategy"]["starts_from"]["task"]
-    theirs = building.benchmark(parent[0]["spec"], job.sidecars, seeds=seeds, device=job.device)
+    theirs = building.benchmark(parent[0]["spec"], job.sidecars, seeds=seeds, device=mine.device)
     if theirs.outputs != mine.outputs or not all(
         mine.same_task(theirs, task) for task in range(1, first + 1)
     ):
@@ -346,7 +367,7 @@ def _inherited(spec: dict[str, Any], parent: tuple[dict[str, Any], Path]) -> dic
             for seed, about in parent[0]["seeds"].items()
             if about["status"] == "diverged" and about["task"] <= task - (epoch is not None)
         },
-        "elapsed": 0.0,
+        "usage": {},
     }
 
 

@@ -10,8 +10,10 @@ Ubaru, Chen & Saad 2017; for Hessians of networks Ghorbani, Krishnan & Xiao 2019
 
 In finite precision the basis loses its orthogonality as soon as a Ritz value converges, and copies
 of the largest eigenvalues appear. Hence every new vector is made orthogonal to all earlier ones,
-twice. The recurrence is in float64; products in float32 are good enough, and below what their
-precision can tell the method stops.
+and again where that shortens it, which leaves rounding of the longer one in the shorter (Daniel,
+Gragg, Kaufman & Stewart 1976). What the recurrence itself takes away comes first, so that it
+seldom does. The recurrence is in float64; products in float32 are good enough, and below what
+their precision can tell the method stops.
 """
 
 import math
@@ -21,6 +23,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+SHORTER = 0.7
+"""What is left of a vector's length when it has to be made orthogonal again."""
 Product = Callable[[Tensor], Tensor]
 """v (dim,) float64 to Hv (dim,), of any real type, on any device."""
 
@@ -102,11 +106,18 @@ def krylov(
         )
         rest = product.detach().to(vector.device, torch.float64)
         alphas.append(torch.dot(vector, rest).item())
-        for _ in range(2):
-            rest = rest - _projection(rows[: step + 1], rest)
-        beta = torch.linalg.vector_norm(rest).item()
+        if step + 1 == steps:
+            break
+        rest = rest - alphas[-1] * vector
+        if step:
+            rest.sub_(rows[step - 1].to(torch.float64), alpha=betas[-1])
+        beta, shortened = torch.linalg.vector_norm(rest).item(), True
+        while shortened:
+            rest -= _projection(rows[: step + 1], rest)
+            before, beta = beta, torch.linalg.vector_norm(rest).item()
+            shortened = rounding * largest < beta < SHORTER * before
         largest = max(largest, abs(alphas[-1]) + beta)
-        if step + 1 == steps or not beta > rounding * largest:
+        if not beta > rounding * largest:
             break
         betas.append(beta)
         vector = rest / beta

@@ -33,11 +33,19 @@ def or_exit(function: Callable[..., Found], *arguments: Any) -> Found:
 
 
 def use_this_clone(root: Path) -> str:
-    """Put this interpreter first in PATH; return what makes a shell run the code under ``root``."""
+    """Put this interpreter first in PATH; return what makes a shell run the code under ``root``.
+
+    Raises:
+        UserError: The repository lies where Snakemake or Python cannot name it.
+    """
+    if taken := {*"{}:"} & {*str(root)}:
+        raise UserError(
+            f"{root}: the path of the repository holds {' and '.join(sorted(taken))}, which "
+            "Snakemake and Python take for something else; move or rename the folder"
+        )
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     package = shlex.quote(str(root / "workflow"))
-    settings = f"export PYTHONPATH={package} PYTHONDONTWRITEBYTECODE=1 {MALLOC}; "
-    return settings.replace("{", "{{").replace("}", "}}")  # Snakemake formats it
+    return f"export PYTHONPATH={package} PYTHONDONTWRITEBYTECODE=1 {MALLOC}; "
 
 
 def calm(scheduler: Any) -> None:

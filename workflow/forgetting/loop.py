@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from forgetting import checkpoints
+from forgetting import moments
 from forgetting.ensemble import Ensemble, Tensors
+from forgetting.gradients import Objective
 from forgetting.randomness import torch_generator
 from forgetting.recording import Record
 from forgetting.stages import Stages
-from forgetting.steps import Objective, Steps
+from forgetting.steps import Steps
 from forgetting.strategy import Context, Memory, Phase, Strategy
 from forgetting.training_settings import Every, Optimisation
 
@@ -220,7 +221,7 @@ class Loop:
         else:
             kept = scheduled == "all" or task in scheduled
         if epoch or kept:
-            self._keep(checkpoints.name(task, epoch), task, epoch, self.ensemble.state())
+            self._keep(moments.name(task, epoch), task, epoch, self.ensemble.state())
 
     # ---------------------------------------------------------------- resume
 

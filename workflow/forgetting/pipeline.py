@@ -6,6 +6,7 @@ the way of the others.
 """
 
 import functools
+import gc
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -14,14 +15,15 @@ from typing import Any
 
 from forgetting import configuration, sources, study
 from forgetting.aggregates import BASE_TABLES, WHERE_WANTED
-from forgetting.components import allowed
 from forgetting.configuration import Config
 from forgetting.documents import Document
 from forgetting.entries import canonical
 from forgetting.errors import UserError
 from forgetting.fingerprint import Component, fingerprint
+from forgetting.messages import allowed, shown
 from forgetting.plan import StudyPlan, build
 from forgetting.run_table import MissingData, RunSpec
+from forgetting.study import Resources
 from forgetting.tuning import Search, Tuning, expand
 
 FOLDER = "{preset}/{study}{scope}"
@@ -60,10 +62,29 @@ class Pipeline:
         if config.only is not None:
             self._check_only(config.only, document)
 
+    def named_apart(self, taken: Iterable[str]) -> list[str]:
+        """Return the studies, none of which may be called like a rule.
+
+        Raises:
+            UserError: One is.
+        """
+        for name in self._read.keys() & {*taken}:
+            raise self._read[name][1].error(
+                ("study",), f'found "{name}", which is a target already; rename study and file'
+            )
+        return self.studies
+
     @classmethod
     def load(cls, root: Path, merged: Mapping[str, Any] | None = None) -> "Pipeline":
         """Build it from config.yaml, overridden by Snakemake's merged configuration."""
-        return cls(root, *configuration.load(root, merged))
+        # Nearly all that is made here lives as long as the program: looking for garbage among it
+        # again and again takes a fifth of the time.
+        gc.disable()
+        try:
+            return cls(root, *configuration.load(root, merged))
+        finally:
+            gc.freeze()
+            gc.enable()
 
     @staticmethod
     def check_file(root: Path) -> None:
@@ -154,6 +175,19 @@ class Pipeline:
         """Return the fingerprint of a command with its components."""
         return _fingerprint(command, tuple(components))
 
+    def measured(self, *, here: bool) -> list[str]:
+        """Return the studies whose measures Snakemake takes itself, or those it gives a cluster.
+
+        Where ``device`` is ``cuda`` all need a GPU, whatever the study asks for.
+        """
+        asked = {name: self._read[name][0].resources.measure for name in self.studies}
+        gpu = self.config.device == "cuda"
+        return [name for name, each in asked.items() if (each.small and not gpu) is here]
+
+    def gpus(self, resources: Resources) -> int:
+        """Return how many GPUs a job asks for: what the study says, none for cpu, one for cuda."""
+        return {"auto": resources.gpu, "cpu": 0, "cuda": 1}[self.config.device]
+
     def captions(self) -> dict[tuple[str, str], list[str]]:
         """Return the names of figures by study and caption file."""
         grouped: dict[tuple[str, str], list[str]] = {}
@@ -235,18 +269,25 @@ class Pipeline:
         """Return the claims that the scorecard shows: of the chosen studies, and what exists."""
         there = [f"{self.preset}/{name}{self.scope}/claims.csv" for name in self.studies]
         mine = [path for name in self.chosen for path in self.claims(name)]
-        return mine + [p for p in there if p not in mine and (self.results / p).exists()]
+        others = (path for path in there if path not in mine)
+        return mine + [path for path in others if (self.results / path).exists()]
 
     def scorecard(self) -> list[str]:
         """Return the scorecard's files."""
         return [f"{self.preset}{self.scope}/scorecard.{suffix}" for suffix in ("html", "md")]
 
     def descriptions(self) -> str:
-        """Return name, title and paper of every study, as the scorecard's JSON."""
+        """Return name, title, paper and claims in their order of every study, as JSON."""
         read = [self._read[name][0] for name in self.studies]
         return canonical(
             [
-                {"study": s.study, "title": s.title, "paper": s.paper.model_dump(exclude_none=True)}
+                {
+                    "study": s.study,
+                    "title": s.title,
+                    "paper": s.paper.model_dump(exclude_none=True),
+                    "claims": list(s.claims),
+                    **({"seeds": self.config.seeds} if self.config.seeds else {}),
+                }
                 for s in read
             ]
         )
@@ -306,7 +347,7 @@ class Pipeline:
             known = [path for found in plans.values() for path in found.runs]
             some = ", ".join(known[:3])
             raise document.error(
-                ("only",), f"found {only!r}, which matches no run; runs are {some}, ..."
+                ("only",), f"found {shown(only)}, which matches no run; runs are {some}, ..."
             )
 
 

@@ -138,8 +138,9 @@ def _check_kept(run: RunSpec, parent: RunSpec, document: Document) -> None:
 def _selected(study: str, paths: list[str], only: str | None) -> tuple[str, ...]:
     if only is None:
         return tuple(paths)
+    globs = [each.strip() for each in only.split(",")]
     return tuple(
         path
         for path in paths
-        if fnmatch.fnmatchcase(path, only) or fnmatch.fnmatchcase(f"{study}/{path}", only)
+        if any(fnmatch.fnmatchcase(name, g) for g in globs for name in (path, f"{study}/{path}"))
     )

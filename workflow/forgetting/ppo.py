@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from forgetting.steps import Objective, Terms
+from forgetting.gradients import Objective, Terms
 
 if TYPE_CHECKING:
     from forgetting.reinforcement import Settings

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-State = Literal["waiting", "running", "stopped", "finished", "diverged"]
+from forgetting import failure
+
+State = Literal["waiting", "running", "stopped", "failed", "finished", "diverged"]
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,7 @@ class Progress:
     """A run's state; what is not known is None."""
 
     state: State
-    """waiting: never begun; stopped: begun, and no process is at it now."""
+    """waiting: never begun; stopped: begun, and no process is at it now; failed: by an error."""
     task: int | None = None
     """Number of the phase in training, from 1."""
     tasks: int | None = None
@@ -25,6 +27,8 @@ class Progress:
     left: float | None = None
     """Seconds still to go at the present pace."""
     device: str | None = None
+    error: str | None = None
+    """What ended it, if that was an error."""
 
 
 def of_run(folder: Path) -> Progress:
@@ -37,17 +41,21 @@ def of_run(folder: Path) -> Progress:
     home = folder / ".resume"
     latest = _read(home / "progress.json")
     at_work = _locked(home / "lock")
+    error = None if at_work else failure.read(home)
+    idle: State = "failed" if error else "waiting" if latest is None else "stopped"
+    state: State = "running" if at_work else idle
     if latest is None:
-        return Progress(state="running" if at_work else "waiting")
+        return Progress(state=state, error=error)
     share, spent = latest["progress"], latest["elapsed"]
     return Progress(
-        state="running" if at_work else "stopped",
+        state=state,
         task=latest["task"],
         tasks=latest["tasks"],
         accuracy=latest["accuracy"],
         seconds=spent,
         left=spent * (1 - share) / share if share > 0 and at_work else None,
         device=latest["device"],
+        error=error,
     )
 
 

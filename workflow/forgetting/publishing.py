@@ -12,7 +12,7 @@ import numpy
 import pyarrow
 import torch
 
-from forgetting import checkpoints, parquet
+from forgetting import checkpoints, moments, parquet
 from forgetting.errors import UserError
 
 
@@ -38,7 +38,7 @@ def join_checkpoints(
     """
     target = folder / "checkpoints"
     target.mkdir(exist_ok=True)
-    hashes, moments = {}, {}
+    hashes, found = {}, {}
     for name in sorted({name for group in kept for name in group}):
         parts = [
             _kept(home, name, group[name]) if name in group else None
@@ -46,11 +46,11 @@ def join_checkpoints(
         ]
         hashes[name] = checkpoints.merge(parts, seeds, target / f"{name}.safetensors")
         _, task, *epoch = name.split("-")
-        moments[name] = {"task": int(task), "epoch": float(epoch[1]) if epoch else 0}
+        found[name] = {"task": int(task), "epoch": float(epoch[1]) if epoch else 0}
     for stale in target.iterdir():
         if stale.stem not in hashes:
             stale.unlink()
-    return hashes, moments
+    return hashes, found
 
 
 def _kept(home: Path, name: str, expected: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -66,15 +66,21 @@ def _kept(home: Path, name: str, expected: str) -> tuple[dict[str, torch.Tensor]
 
 
 def intact(folder: Path, state: Path) -> bool:
-    """Whether a run was finished (its record is there) and all files are as it left them."""
+    """Whether a run was finished (its record is there) and all files are as it left them.
+
+    Checkpoints that were let go since are not missed.
+    """
     try:
         hashes = json.loads((state / "run.json").read_text())["checkpoints"]
-        paths = {name: folder / "checkpoints" / f"{name}.safetensors" for name in hashes}
         for name in ("accuracy", "history"):
             parquet.read(state / f"{name}.parquet")
-        return all(checkpoints.checksum(paths[name]) == hashes[name] for name in hashes)
+        for name in hashes.keys() - moments.let_go(state):
+            path = folder / "checkpoints" / f"{name}.safetensors"
+            if checkpoints.checksum(path) != hashes[name]:
+                return False
     except (FileNotFoundError, ValueError, KeyError, TypeError, UserError):
         return False
+    return True
 
 
 def write_table(path: Path, columns: Sequence[str], rows: list[list[Any]]) -> None:

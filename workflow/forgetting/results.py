@@ -1,17 +1,39 @@
 """Files of the results folder: written whole or not at all, and read back as they were."""
 
 import contextlib
+import importlib
 import json
 import os
 import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from forgetting.errors import UserError
 
+if TYPE_CHECKING:
+    from forgetting.finished import FinishedStudy
+
 _TEMPORARY = re.compile(r"\..*\.\d+-[0-9a-f]{8}(\.\w+)?")
+
+
+def load(study: str, preset: str = "quick", *, results: Path | str = "results") -> "FinishedStudy":
+    """Return what a study has left behind, for plots of your own.
+
+    ``load("collapse").tables["scores"]`` is a data frame; ``checkpoints(run)`` are a run's weights.
+
+    Args:
+        study: The study's name.
+        preset: The preset it was run with.
+        results: The folder of results.
+
+    Raises:
+        UserError: There is nothing of the study.
+    """
+    # Every job imports this module and none reads a finished study. Found by its name, the reader
+    # is no part of their fingerprints.
+    return importlib.import_module("forgetting.finished").load(study, preset, Path(results))
 
 
 @contextlib.contextmanager

@@ -18,6 +18,8 @@ from forgetting.fingerprint import Component
 from forgetting.sources import Reference, Source, key
 from forgetting.study import Architecture, Benchmark, Choice, Group, Resources, Strategy, Study
 
+LIMIT = 20_000
+"""Runs of a group, each a training job."""
 Resolver = Callable[[Reference], Source]
 Entries = Mapping[str, Mapping[str, tuple[Resolved, ...]]]
 
@@ -89,6 +91,9 @@ def group(
         pick(found[kind], getattr(asked, kind), document, (*place, kind))
         for kind in ("benchmarks", "architectures", "strategies")
     )
+    count = len(benchmarks) * len(architectures) * len(strategies) * len(packs)
+    if count > LIMIT:
+        raise document.error(place, f"found {count} runs; a group may have at most {LIMIT}")
     for chosen in asked.choices:
         # A preset that runs fewer strategies may leave the choices for the others.
         rungs = [rung.name for each in found["strategies"].values() for rung in each]

@@ -11,14 +11,11 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from forgetting import building, checkpoints, probes
+from forgetting import building, checkpoints, probes, specification
 from forgetting.errors import UserError
 from forgetting.randomness import numpy_generator
-from forgetting.results import read_json
 from forgetting.stages import Stages
 from forgetting.tasks import ImageBenchmark
-
-NOT_FINISHED = "name a finished run, or train this one again"
 
 
 class Checkpoint(NamedTuple):
@@ -138,13 +135,13 @@ def open_run(
     Raises:
         UserError: A run is not finished, or is not of the same benchmark, network and seeds.
     """
-    record = read_json(run_json, otherwise=NOT_FINISHED)
+    record = specification.read(run_json)
     spec = record["spec"]
     built = building.benchmark(spec, data, seeds=spec["seeds"], device=device)
     benchmark = cast(ImageBenchmark, built)
     others = {}
     for role, path in (against or {}).items():
-        other = read_json(path, otherwise=NOT_FINISHED)
+        other = specification.read(path)
         for part in ("benchmark", "architecture", "seeds"):
             if other["spec"][part] != spec[part]:
                 raise UserError(f"{path}: its {part} is not that of {run_json}, so not compared")

@@ -8,23 +8,32 @@ import re
 from collections.abc import Sequence
 
 from forgetting.errors import UserError
+from forgetting.messages import shown
 
-PACK = r"\d+(?:-\d+)?"
+PACK = r"[0-9]+(?:-[0-9]+)?"
+MOST = 1000
+"""Seeds that are trained at all."""
+DIGITS = 9
+"""Of a seed."""
 
 
 def members(pack: int | str) -> tuple[int, ...]:
     """Return the seeds of a pack.
 
     Raises:
-        UserError: It is neither a number nor "first-last".
+        UserError: It is neither a number nor "first-last", or too large.
     """
     text = str(pack)
     if not re.fullmatch(PACK, text) or isinstance(pack, bool):
-        raise UserError(f'found {pack!r}; a pack is a seed (5) or a range of seeds ("0-4")')
+        raise UserError(f'found {shown(pack)}; a pack is a seed (5) or a range of seeds ("0-4")')
     first, _, last = text.partition("-")
+    if max(len(first), len(last)) > DIGITS:
+        raise UserError(f"found {shown(pack)}; a seed has at most {DIGITS} digits")
     seeds = range(int(first), int(last or first) + 1)
     if last and len(seeds) < 2:
-        raise UserError(f'found {pack!r}; a range of seeds is "first-last" with first < last')
+        raise UserError(f'found {shown(pack)}; a range of seeds is "first-last" with first < last')
+    if len(seeds) > MOST:
+        raise UserError(f"found {shown(pack)}; there may be at most {MOST} seeds")
     return tuple(seeds)
 
 
@@ -39,9 +48,10 @@ def packs(listed: Sequence[int | str], *, upto: int | None = None) -> dict[str, 
     """
     found = {str(pack): members(pack) for pack in listed}
     everything = [seed for seeds in found.values() for seed in seeds]
-    twice = sorted({seed for seed in everything if everything.count(seed) > 1})
-    if twice or len(found) < len(listed):
-        raise UserError(f"found {list(listed)!r}; a seed may stand in one pack only")
+    if len(everything) > MOST:
+        raise UserError(f"found {len(everything)} seeds; there may be at most {MOST}")
+    if len({*everything}) < len(everything) or len(found) < len(listed):
+        raise UserError(f"found {shown(list(listed))}; a seed may stand in one pack only")
     if upto is None:
         return found
     kept: dict[str, tuple[int, ...]] = {}

@@ -35,6 +35,7 @@ from forgetting import data
 from forgetting.content import digester
 from forgetting.datasets import Dataset, first_per_class
 from forgetting.errors import UserError
+from forgetting.messages import key_path, shown
 from forgetting.settings import Settings
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_~-]*(\.[A-Za-z0-9_~-]+)*")
@@ -201,15 +202,15 @@ def _settings(module: ModuleType, name: str, settings: Mapping[str, Any]) -> Set
 
 def _explain(error: ValidationError) -> str:
     first = error.errors()[0]
-    place = ".".join(map(str, first["loc"]))
-    return f"{place}: found {first['input']!r}: {first['msg']}"
+    place = key_path(first["loc"])
+    return f"{place}: found {shown(first['input'])}: {first['msg']}"
 
 
 def _candidates(name: str) -> tuple[str, ...]:
     if not NAME.fullmatch(name):
         raise UserError(
-            f"data set {name!r}: a name is letters, digits and . _ ~ - (no path); the place of "
-            "the files is data_dir"
+            f"data set {shown(name)}: a name is letters, digits and . _ ~ - (no path); the place "
+            "of the files is data_dir"
         )
     component = name.replace("-", "_")
     return (component,) if component in available() else USERS
@@ -217,7 +218,7 @@ def _candidates(name: str) -> tuple[str, ...]:
 
 def _module(component: str) -> ModuleType:
     if component not in USERS and component not in available():
-        raise UserError(f"data set {component!r}: no such component; there are {available()}")
+        raise UserError(f"data set {shown(component)}: no such component; there are {available()}")
     return importlib.import_module(f"forgetting.data.{component}")
 
 

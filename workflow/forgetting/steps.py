@@ -8,28 +8,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch.utils._pytree import tree_map
 
-from forgetting.ensemble import Ensemble, Net, Tensors
+from forgetting.ensemble import Ensemble, Tensors
+from forgetting.gradients import Objective, cross_entropy, gradients_for
 from forgetting.online import Online, applies
 from forgetting.optimizer import Optimizer
 from forgetting.recording import TOTAL
 from forgetting.strategy import Context, Memory, Strategy, Written
-from forgetting.tasks import Batch, Inputs
+from forgetting.tasks import Inputs
 from forgetting.training_settings import Optimisation
-
-Terms = dict[str, Tensor]
-Objective = Callable[[Tensor, Any, int], tuple[Terms, Terms]]
-"""Loss of one network: (outputs (B, K), batch, new) -> terms that add up, and other facts."""
-
-
-def cross_entropy(logits: Tensor, batch: Batch, new: int) -> tuple[Terms, Terms]:
-    """Return the cross-entropy of a batch and the accuracy on its first ``new`` samples."""
-    competing = logits if batch.mask is None else logits.masked_fill(~batch.mask, -torch.inf)
-    hits = competing.detach()[:new].argmax(dim=-1) == batch.targets[:new]
-    loss = functional.cross_entropy(competing, batch.targets)
-    return {"loss": loss}, {"accuracy": hits.sum() / new}
 
 
 class Steps:
@@ -43,14 +31,13 @@ class Steps:
         objective: Objective = cross_entropy,
     ) -> None:
         self.ensemble, self.strategy, self.settings = ensemble, strategy, settings
-        self._objective = objective
         self._wanted = strategy.facts("after_step")
-        self._activations = "activations" in self._wanted | strategy.facts("loss")
-        plain = strategy.plain and (objective is cross_entropy)
+        self._gradients = gradients_for(ensemble, strategy, objective, bfloat16=settings.bfloat16)
         sgd = settings.optimizer == "sgd" and settings.momentum == 0 and settings.batch_size == 1
         on_cpu = next(iter(ensemble.params.values())).device.type == "cpu"
         looks = strategy.has("loss") or strategy.has("after_step")
         alone = not looks or (on_cpu and not (strategy.has("after_step") and ensemble.stacked))
+        plain = strategy.plain and objective is cross_entropy and not settings.bfloat16
         written_out = plain and sgd and alone and applies(ensemble.network, on_cpu=on_cpu)
         self.online = Online(ensemble) if written_out else None
         """Steps written out, where nothing but plain steps of one sample is asked for."""
@@ -122,24 +109,8 @@ class Steps:
         strategy's parts drew for this step, by part, and ``number`` the step's, from 1.
         """
         ensemble, strategy, wanted = self.ensemble, self.strategy, self._wanted
-        looked_into, task_loss = self._activations, self._objective
-
-        def objective(
-            net: Net, batch: Any, memory: Memory, context: Context
-        ) -> tuple[Terms, Terms, dict[str, Tensor]]:
-            activations = net.activations(batch.inputs) if looked_into else {}
-            logits = list(activations.values())[-1] if activations else net(batch.inputs)
-            seen = {name: output.detach() for name, output in activations.items()}
-            terms, facts = task_loss(logits, batch, new)
-            known = {"context": context, "activations": activations}
-            terms |= strategy.loss(net, batch, logits, memory, known)
-            return terms, facts, seen
-
-        terms, facts, seen = ensemble.map(objective, batch, memory, context)
-        total = sum(terms.values())
-        for parameter in ensemble.params.values():
-            parameter.grad = None
-        total.sum().backward()
+        terms, facts, seen = self._gradients(batch, new, memory, context)
+        total: Any = sum(terms.values())
         known: dict[str, Any] = {"activations": seen, "batch": batch, "context": context}
         known["step"] = number
         if "before" in wanted:

@@ -60,7 +60,6 @@ loss terms add up.
 """
 
 import functools
-import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -72,6 +71,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from forgetting import specification
 from forgetting.ensemble import Ensemble, Frozen, Net
 from forgetting.errors import UserError
 from forgetting.tasks import Batch, Inputs
@@ -149,8 +149,11 @@ class Strategy:
         """Build it from an entry's ``parts``: a list of {component, settings}."""
         parts = []
         for part in entry["parts"]:
-            module = importlib.import_module(f"forgetting.strategies.{part['component']}")
-            parts.append(Part(part["component"], module, module.Settings(**part["settings"])))
+            module = specification.component("strategies", part["component"])
+            settings = specification.settings(
+                module.Settings, part["settings"], at=part["component"]
+            )
+            parts.append(Part(part["component"], module, settings))
         return cls(parts)
 
     def _with(self, hook: str) -> list[tuple[str, Part, Callable[..., Any]]]:

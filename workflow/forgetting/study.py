@@ -4,16 +4,18 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, Field
 
 from forgetting.configuration import STUDIES
 from forgetting.documents import Document, merge
+from forgetting.messages import quoted, shown
+from forgetting.naming import Name, is_name
 from forgetting.rungs import without_rung
 from forgetting.settings import Settings
 from forgetting.sources import Reference
 
-NAME = r"[a-z0-9][a-z0-9_~-]*(\.[a-z0-9_~-]+)*"
-Name = Annotated[str, StringConstraints(pattern=rf"^{NAME}$")]
+BESIDE_PRESETS = ("data", "logs")
+"""What else lies in the results folder."""
 Scalar = bool | int | float | str
 
 
@@ -48,7 +50,7 @@ class Entry(Part):
 class Continued(Settings):
     """A benchmark that has its first tasks in common with another."""
 
-    benchmark: str
+    benchmark: Name
     """Entry of the other benchmark."""
     task: Annotated[int, Field(ge=1)]
     """The last task that they have in common."""
@@ -83,7 +85,7 @@ class Architecture(Entry):
 class Start(Settings):
     """The state of another run that this one begins with."""
 
-    strategy: str
+    strategy: Name
     """Entry whose run, with the same seeds, is continued."""
     task: Annotated[int, Field(ge=1)]
     """Task after which it is continued."""
@@ -109,17 +111,27 @@ class Choice(Settings):
     """The strategy's settings, over its entry's; of a composition by component."""
 
 
+FEW_MINUTES = 10
+
+
 class Resources(Settings):
     """What one job asks the scheduler for."""
 
     mem_mb: Annotated[int, Field(ge=1)] = 4000
     """Memory in MB."""
     runtime: Annotated[int, Field(ge=1)] = 120
-    """Minutes."""
+    """Minutes; a measure that asks for at most 10 and no GPU is never a job of a cluster."""
+    disk_mb: Annotated[int, Field(ge=1)] = 1000
+    """Disk space in MB: twice what the checkpoints take, which are joined at the end."""
     gpu: Annotated[int, Field(ge=0, le=1)] = 0
     """GPUs."""
     threads: Annotated[int, Field(ge=1)] = 1
     """CPU threads; a run repeats bit for bit with an equal number."""
+
+    @property
+    def small(self) -> bool:
+        """Whether a cluster's job could cost more than the work: no GPU, and a few minutes."""
+        return self.gpu == 0 and self.runtime <= FEW_MINUTES
 
 
 class Group(Settings):
@@ -164,7 +176,7 @@ class Measure(Entry):
 
     runs: Literal["all"] | list[str] = "all"
     """Groups of runs it is taken of."""
-    against: dict[str, str] = {}
+    against: dict[Name, Name] = {}
     """Runs that each is compared with: the measure's word for it -> entry of its strategy, with the
     same benchmark, architecture and seeds."""
 
@@ -242,7 +254,7 @@ class Study(Settings):
 class StudyFile(Study):
     """A study's file: the paper's values, and presets that override them."""
 
-    presets: dict[str, dict[str, Any]]
+    presets: dict[Name, dict[str, Any]]
     """Overrides by preset: mappings merge, lists and scalars replace, null removes a key."""
 
 
@@ -256,7 +268,11 @@ def load(root: Path, name: str) -> Document:
     document = Document.read(root / label, name=label)
     presets = document.raw.get("presets")
     if not isinstance(presets, dict) or not presets:
-        raise document.error(("presets",), f"found {presets!r}; expected a mapping of presets")
+        raise document.error(("presets",), f"found {shown(presets)}; expected a mapping of presets")
+    for preset in presets:
+        if not is_name(preset) or preset in BESIDE_PRESETS:
+            wrong = f"found {quoted(preset)}, which cannot be the name of a preset's folder"
+            raise document.error(("presets", preset), f"{wrong}; use lower-case letters, digits")
     return document
 
 
@@ -270,12 +286,12 @@ def read(document: Document, preset: str) -> tuple[Study, Document]:
     document.choose(("presets",), preset, presets, what="a preset of this study")
     override = {} if presets[preset] is None else presets[preset]
     if not isinstance(override, dict):
-        raise document.error(("presets", preset), f"found {override!r}; expected a mapping")
+        raise document.error(("presets", preset), f"found {shown(override)}; expected a mapping")
     document = Document(document.path, document.raw, preset=preset)
     base = {key: value for key, value in document.raw.items() if key != "presets"}
     study: Study = document.check(Study, merge(base, override))
     if study.study != document.path.stem:
-        wrong = f'found "{study.study}"; the file is called {document.path.name}'
+        wrong = f"found {quoted(study.study)}; the file is called {document.path.name}"
         raise document.error(("study",), wrong)
     for benchmark, entry in study.benchmarks.items():
         if (entry.dataset is None) == (entry.datasets is None):

@@ -37,6 +37,7 @@ TEXT = [
     "layer",
     "statistic",
     "matrix",
+    "pack",
     "status",
     "datasets",
     "fingerprint",
@@ -199,12 +200,13 @@ def runs(
             are; no part of a run, so that saying it otherwise trains nothing again.
     """
     rows = []
-    for _, record in records:
+    for folder, record in records:
         datasets = record["datasets"]
         benchmark = about[_entry_names(record)["benchmark"]]
         start = record["spec"]["strategy"].get("starts_from", {})
         stand_in = any(dataset["stand_in"] for dataset in datasets)
         shared = {
+            "pack": folder.name.removeprefix("seeds"),
             "datasets": "+".join(dataset["name"] for dataset in datasets),
             "stand_in": stand_in,
             "evidence": "stand-in" if stand_in else benchmark["evidence"],

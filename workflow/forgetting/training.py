@@ -17,11 +17,11 @@ from torch import Tensor
 from forgetting.data_order import epoch_order
 from forgetting.ensemble import Tensors
 from forgetting.evaluation import accuracies
+from forgetting.gradients import cross_entropy
 from forgetting.loop import AtStep, Loop
 from forgetting.online import STRETCH
 from forgetting.randomness import numpy_generator
 from forgetting.stages import Stages
-from forgetting.steps import cross_entropy
 from forgetting.strategy import Context, Memory, Phase, Strategy
 from forgetting.tasks import Batch, ImageBenchmark
 from forgetting.training_settings import Optimisation

@@ -19,9 +19,11 @@ from forgetting.configuration import Config
 from forgetting.documents import Document, Key, merge
 from forgetting.entries import Resolved, canonical, changed, pick, resolve
 from forgetting.errors import UserError
+from forgetting.messages import quoted, shown
+from forgetting.naming import is_name
 from forgetting.run_table import Entries, Resolver, RunSpec
 from forgetting.sources import Source
-from forgetting.study import NAME, Benchmark, Choice, Group, Scalar, Strategy, Study, Tune
+from forgetting.study import Benchmark, Choice, Group, Scalar, Strategy, Study, Tune
 
 LIMIT = 64
 """Points of a grid: each is a training job."""
@@ -246,8 +248,8 @@ def points(
         # By name, so that the order in which settings are listed renames no finished run.
         said = [f"{setting}-{_text(value)}" for setting, value in sorted(point.items())]
         name = "~".join([strategy.name, *said])
-        if not re.fullmatch(NAME, name):
-            raise document.error(key, f"found {name}, which makes no path")
+        if not is_name(name):
+            raise document.error(key, f"found {quoted(name)}, which makes no path")
         asked = _nested(point)
         # Here rather than where the runs are made, so that a mistake is found where it stands.
         document.check(model, asked.get("training", {}), (*key, "training"))
@@ -259,7 +261,7 @@ def points(
 
 def _check_values(values: Sequence[Scalar], document: Document, key: Key) -> None:
     if not values or len(set(map(_text, values))) < len(values):
-        raise document.error(key, f"found {list(values)!r}; list distinct values")
+        raise document.error(key, f"found {shown(list(values))}; list distinct values")
     for value in values:
         if isinstance(value, str) and re.fullmatch(r"[-+]?[\d.]+[eE][-+]?\d+", value):
             raise document.error(

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from pydantic import ValidationError
 
-from forgetting import components, statistics
+from forgetting import basis, computed, statistics
 from forgetting.claims import Claim, Holds, Precondition
 from forgetting.errors import UserError
-from forgetting.evidence._rows import NoRows, NotRun
+from forgetting.evidence._rows import NotRun
 
 COLUMNS = [
     *("claim", "statement", "source", "paper_value", "value", "ci_low", "ci_high"),
@@ -31,13 +30,11 @@ SEEDS_NEEDED = 3
 
 
 @dataclass(frozen=True)
-class Found:
-    """A statistic of this run over seeds."""
+class Judged:
+    """A claim's row of ``claims.csv``, and its entry in ``claims.json``."""
 
-    interval: statistics.Interval
-    seeds: int
-    reasons: tuple[str, ...] = ()
-    """Why it says nothing, or less than it might."""
+    row: dict[str, Any]
+    basis: dict[str, Any]
 
 
 def judge(claims: Mapping[str, Claim], tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -46,9 +43,21 @@ def judge(claims: Mapping[str, Claim], tables: Mapping[str, pd.DataFrame]) -> pd
     Raises:
         UserError: A claim names a statistic, setting or column that does not exist.
     """
-    rows = [{"claim": name, **_judge_one(name, claim, tables)} for name, claim in claims.items()]
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    return table.astype({"n_seeds": "int64"})
+    return judge_with_basis(claims, tables)[0]
+
+
+def judge_with_basis(
+    claims: Mapping[str, Claim], tables: Mapping[str, pd.DataFrame]
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The table of `judge`, and for each claim what its verdict rests on: plain data.
+
+    Raises:
+        UserError: As `judge`.
+    """
+    judged = {name: _judge_one(name, claim, tables) for name, claim in claims.items()}
+    rows = [{"claim": name, **each.row} for name, each in judged.items()]
+    table = pd.DataFrame(rows, columns=COLUMNS).astype({"n_seeds": "int64"})
+    return table, {name: each.basis for name, each in judged.items()}
 
 
 def side(holds: Holds, interval: statistics.Interval) -> str:
@@ -79,9 +88,7 @@ def single_run_side(claim: Claim, interval: statistics.Interval) -> tuple[str, s
     )
 
 
-def _judge_one(
-    name: str, claim: Claim, tables: Mapping[str, pd.DataFrame]
-) -> dict[str, str | float | int | None]:
+def _judge_one(name: str, claim: Claim, tables: Mapping[str, pd.DataFrame]) -> Judged:
     row: dict[str, Any] = {
         "statement": claim.statement,
         "source": claim.source,
@@ -89,18 +96,18 @@ def _judge_one(
         "n_seeds": 0,
         "evidence": "",
     }
+    rests = _said(claim)
+    notes = [claim.note, *claim.doubts.model_dump().values()]
     try:
-        found, touched = _compute(name, claim, tables, prediction=claim.single_run)
+        found, touched = computed.compute(name, claim, tables, prediction=claim.single_run)
     except NotRun as missing:
-        return {
-            **row,
-            "verdict": "not run",
-            "note": _sentences([str(missing), claim.note]),
-        }
+        row |= {"verdict": "not run", "note": _sentences([str(missing), *notes])}
+        return Judged(row, {**rests, "reasons": [str(missing)]})
     prerequisite: list[str] = []
     if claim.precondition is not None:
-        prerequisite, more = _unmet(name, claim.precondition, tables)
-        touched = pd.concat([touched, more])
+        prerequisite, more, precondition = _unmet(name, claim.precondition, tables)
+        touched = pd.concat([touched, more]).drop_duplicates()
+        rests["precondition"] = precondition
     evidence = weakest(touched)
     blocking = [
         *(["stand-in data cannot bear a verdict"] if evidence == "stand-in" else []),
@@ -116,21 +123,36 @@ def _judge_one(
         verdict = "inconclusive"
     elif verdict == "inconclusive":
         blocking = [reason]
-    tested = f"claimed: {claim.region}"
-    if claim.single_run:
-        tested = (
-            f"the interval is for one further run; the paper's value is taken as {claim.region}"
-        )
-    note = _sentences([*blocking, *found.reasons, tested, claim.note])
-    return {
-        **row,
+    reasons = [*blocking, *found.reasons]
+    row |= {
         "value": found.interval.mean,
         "ci_low": found.interval.low,
         "ci_high": found.interval.high,
         "n_seeds": found.seeds,
         "verdict": verdict,
         "evidence": evidence,
-        "note": note,
+        "note": _sentences([*reasons, rests["tested"], *notes]),
+    }
+    rests |= {"reasons": reasons, "number": found.basis, "runs": basis.runs(touched)}
+    return Judged(row, rests)
+
+
+def _said(claim: Claim) -> dict[str, Any]:
+    """What a claim's basis holds whether or not it was run."""
+    tested = f"claimed: {claim.region}"
+    if claim.single_run:
+        tested = (
+            f"the interval is for one further run; the paper's value is taken as {claim.region}"
+        )
+    return {
+        "region": [basis.number(limit) for limit in claim.region.limits],
+        "tested": tested,
+        "note": claim.note,
+        "doubts": {kind: text for kind, text in claim.doubts.model_dump().items() if text},
+        "figures": list(claim.figures),
+        "number": None,
+        "precondition": None,
+        "runs": {},
     }
 
 
@@ -146,91 +168,29 @@ def weakest(runs: pd.DataFrame) -> str:
     return min(kinds, key=WEAKEST_FIRST.index)
 
 
-def _compute(
-    name: str,
-    part: Claim | Precondition,
-    tables: Mapping[str, pd.DataFrame],
-    *,
-    prediction: bool = False,
-) -> tuple[Found, pd.DataFrame]:
-    """The statistic over seeds, and the rows of ``runs`` it touches."""
-    components.find("evidence", part.statistic, key=f"claims.{name}.statistic")
-    module = components.load("evidence", part.statistic)
-    try:
-        settings = module.Settings.model_validate(part.settings)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(step) for step in ("claims", name, "settings", *first["loc"]))
-        raise UserError(f"{where}: {first['msg']}; found {first['input']!r}") from None
-    touched = _touched(tables, module.runs(settings))
-    diverged = sorted(set(touched.loc[touched["status"] == "diverged", "seed"]))
-    try:
-        values = module.per_seed(tables, settings)
-    except NoRows:
-        if not diverged:
-            raise
-        values = pd.Series(dtype=float)  # the runs are there; what they never reached is not
-    seeds = sorted(set(touched["seed"]))
-    values = values.reindex(seeds).astype(float)
-    without = [seed for seed in seeds if pd.isna(values[seed]) and seed not in diverged]
-    reasons = []
-    if diverged:
-        reasons.append(f"{len(diverged)} of {len(seeds)} seeds diverged ({_listed(diverged)})")
-    if without:
-        reasons.append(f"{len(without)} of {len(seeds)} seeds have no value ({_listed(without)})")
-    array = values.to_numpy()
-    if getattr(module, "IS_CORRELATION", False):
-        interval = statistics.correlation_interval(array, prediction=prediction)
-    elif prediction:
-        interval = statistics.prediction_interval(array)
-    else:
-        interval = statistics.interval(array)
-    return Found(interval, int(values.notna().sum()), tuple(reasons)), touched
-
-
-def _touched(tables: Mapping[str, pd.DataFrame], selections: Iterable[Mapping[str, Any]]) -> Any:
-    if "runs" not in tables:
-        raise NotRun("runs.csv is missing")
-    runs = tables["runs"]
-    chosen = pd.Series(False, index=runs.index)
-    for selection in selections:
-        rows = pd.Series(True, index=runs.index)
-        for column, wanted in selection.items():
-            for value in wanted if isinstance(wanted, list) else [wanted]:
-                if not (rows & (runs[column] == value)).any():
-                    raise NotRun(f"no run with {column} {value}")
-            rows &= runs[column].isin(wanted if isinstance(wanted, list) else [wanted])
-        chosen |= rows
-    if not chosen.any():
-        raise NotRun("no runs")
-    return runs[chosen]
-
-
 def _unmet(
     name: str, condition: Precondition, tables: Mapping[str, pd.DataFrame]
-) -> tuple[list[str], pd.DataFrame]:
-    """Why the precondition is not met (nothing if it is), and the runs it touches."""
+) -> tuple[list[str], pd.DataFrame, dict[str, Any]]:
+    """Why the precondition is not met (nothing if it is), the runs it touches, and its basis."""
+    said: dict[str, Any] = {"text": condition.text, "holds": str(condition.holds), "met": False}
     try:
-        found, touched = _compute(name, condition, tables)
+        found, touched = computed.compute(name, condition, tables)
     except NotRun as missing:
         none = tables["runs"].iloc[:0]
-        return [f"precondition not run: {condition.text} ({missing})"], none
-    if found.seeds >= SEEDS_NEEDED and side(condition.holds, found.interval) == "reproduced":
-        return [], touched
+        return [f"precondition not run: {condition.text} ({missing})"], none, said
     mean, low, high = found.interval
+    said |= {"interval": [basis.number(limit) for limit in found.interval], "number": found.basis}
+    if found.seeds >= SEEDS_NEEDED and side(condition.holds, found.interval) == "reproduced":
+        return [], touched, {**said, "met": True}
     numbers = f"{mean:.3g} [{low:.3g}, {high:.3g}] is not wholly {condition.holds}"
     if found.seeds < SEEDS_NEEDED:
         numbers = _few(found.seeds)
-    return [f"precondition unmet: {condition.text} ({numbers})"], touched
+    return [f"precondition unmet: {condition.text} ({numbers})"], touched, said
 
 
 def _few(seeds: int) -> str:
     counted = {0: "no seed has a value", 1: "only 1 seed has a value"}
     return f"{counted.get(seeds, f'only {seeds} seeds have a value')}, {SEEDS_NEEDED} are needed"
-
-
-def _listed(seeds: Iterable[int]) -> str:
-    return ", ".join(str(seed) for seed in seeds)
 
 
 def _sentences(parts: Iterable[str]) -> str:

@@ -5,8 +5,8 @@ import shlex
 from collections.abc import Mapping
 
 from forgetting import sources
+from forgetting.naming import NAME
 from forgetting.seeds import PACK
-from forgetting.study import NAME
 
 RUN = "{benchmark}/{architecture}/{strategy}/seeds{pack}"
 RUN_FOLDER = f"{{preset}}/{{study}}/runs/{RUN}"
@@ -14,9 +14,14 @@ TRAINED = "{preset}/{study}{tuning}"  # a run of the study or of its grids
 NAME_OF_DATA = r"[A-Za-z0-9][A-Za-z0-9_.~-]*"
 
 
+def either(names):
+    """Return a pattern that matches these names; nothing when there are none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
 wildcard_constraints:
     preset=re.escape(pipeline.preset),
-    study="|".join(map(re.escape, pipeline.studies)),
+    study=either(pipeline.studies),
     scope=f"(?:{pipeline.apart})?",
     tuning=f"(?:{pipeline.grids})?",
     benchmark=NAME,
@@ -84,6 +89,15 @@ def field(find, *names):
     return value
 
 
+def gpus(find):
+    """Return a function: the GPUs that the job of what is found asks for."""
+
+    def number(wildcards):
+        return pipeline.gpus(find(wildcards).resources)
+
+    return number
+
+
 def code(command, find=None):
     """Return a function: the fingerprint of a command with the components of what is found."""
 
@@ -116,6 +130,10 @@ def table_about(wildcards):
 
 def studies_described(wildcards):
     return pipeline.descriptions()
+
+
+def config_json(wildcards):
+    return pipeline.config_json
 
 
 def searches_of(wildcards):
@@ -187,6 +205,10 @@ def tables_of(find):
 
 def judged_claims(wildcards):
     return or_exit(pipeline.judged)
+
+
+def bases_of_claims(wildcards):
+    return [str(Path(path).with_suffix(".json")) for path in judged_claims(wildcards)]
 
 
 def scored_figures(wildcards):

@@ -46,7 +46,8 @@ rule judge:
     input:
         tables_of(claims_of),
     output:
-        "{preset}/{study}{scope}/claims.csv",
+        verdicts="{preset}/{study}{scope}/claims.csv",
+        basis="{preset}/{study}{scope}/claims.json",
     log:
         "{preset}/{study}{scope}/logs/judge.log",
     benchmark:
@@ -62,15 +63,22 @@ rule judge:
         code=code("judge", claims_of),
     shell:
         "python -m forgetting judge --claims {params.claims:q} --tables {input:q}"
-        " --code {params.code} --out {output:q} >> {log:q} 2>&1"
+        " --code {params.code} --out {output.verdicts:q} --out-basis {output.basis:q}"
+        " >> {log:q} 2>&1"
 
 
 rule score:
     input:
         claims=judged_claims,
+        basis=bases_of_claims,
         figures=scored_figures,
     output:
-        page="{preset}{scope}/scorecard.html",
+        page=report(
+            "{preset}{scope}/scorecard.html",
+            caption="../report/scorecard.rst",
+            category="Scorecard",
+            labels={"page": "every claim with its evidence"},
+        ),
         text="{preset}{scope}/scorecard.md",
     log:
         "{preset}{scope}/logs/scorecard.log",
@@ -87,5 +95,6 @@ rule score:
         code=code("scorecard"),
     shell:
         "python -m forgetting scorecard --preset {wildcards.preset} --studies {params.studies:q}"
-        " --claims {input.claims:q} --figures {input.figures:q} --code {params.code}"
+        " --home {wildcards.preset} --claims {input.claims:q} --figures {input.figures:q}"
+        " --code {params.code}"
         " --out-html {output.page:q} --out-md {output.text:q} >> {log:q} 2>&1"

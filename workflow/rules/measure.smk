@@ -14,14 +14,17 @@ rule measure:
         f"{{preset}}/{{study}}/logs/measure/{{measure}}/{RUN}.log",
     benchmark:
         f"{{preset}}/{{study}}/logs/measure/{{measure}}/{RUN}.jsonl"
+    wildcard_constraints:
+        study=either(pipeline.measured(here=False)),
     conda:
         "../../envs/forgetting.yaml"
     threads: field(measure_of, "resources", "threads")
     resources:
         mem_mb=field(measure_of, "resources", "mem_mb"),
         runtime=field(measure_of, "resources", "runtime"),
-        gpu=field(measure_of, "resources", "gpu"),
+        gpu=gpus(measure_of),
         device=pipeline.config.device,
+        jobs_per_gpu=pipeline.config.jobs_per_gpu,
     params:
         against=named_runs,
         component=field(measure_of, "component"),
@@ -30,7 +33,15 @@ rule measure:
     shell:
         "python -m forgetting measure --run {input.run:q} --measure {params.component}"
         " --settings {params.settings:q} --data {input.data:q} --against {params.against}"
-        " --code {params.code} --device {resources.device} --out {output:q} >> {log:q} 2>&1"
+        " --code {params.code} --device {resources.device} --gpu {resources.gpu}"
+        " --jobs-per-gpu {resources.jobs_per_gpu} --out {output:q} >> {log:q} 2>&1"
+
+
+# On a cluster, measures that take less time than a cluster job costs are taken by Snakemake itself.
+use rule measure as measure_here with:
+    wildcard_constraints:
+        study=either(pipeline.measured(here=True)),
+    localrule: True
 
 
 rule collect:

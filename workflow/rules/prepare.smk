@@ -12,6 +12,8 @@ rule prepare:
         "logs/prepare/{key}.jsonl"
     wildcard_constraints:
         key=NAME_OF_DATA,
+    # Once for each data set, in seconds; and often only a cluster's login node can download.
+    localrule: True
     conda:
         "../../envs/forgetting.yaml"
     resources:

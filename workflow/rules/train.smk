@@ -20,8 +20,10 @@ rule train:
     resources:
         mem_mb=field(run_of, "resources", "mem_mb"),
         runtime=field(run_of, "resources", "runtime"),
-        gpu=field(run_of, "resources", "gpu"),
+        disk_mb=field(run_of, "resources", "disk_mb"),
+        gpu=gpus(run_of),
         device=pipeline.config.device,
+        jobs_per_gpu=pipeline.config.jobs_per_gpu,
     params:
         benchmark=field(run_of, "parts", "benchmark"),
         architecture=field(run_of, "parts", "architecture"),
@@ -34,4 +36,6 @@ rule train:
         " --benchmark {params.benchmark:q} --architecture {params.architecture:q}"
         " --strategy {params.strategy:q} --training {params.training:q} --seeds {params.seeds:q}"
         " --data {input.data:q} --start {input.start:q} --code {params.code}"
-        ' --device {resources.device} --out "$(dirname {output.run:q})" >> {log:q} 2>&1'
+        " --device {resources.device} --gpu {resources.gpu}"
+        " --jobs-per-gpu {resources.jobs_per_gpu}"
+        ' --out "$(dirname {output.run:q})" >> {log:q} 2>&1'

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from forgetting.components import allowed
 from forgetting.datasets import Dataset
 from forgetting.errors import UserError
+from forgetting.messages import allowed
 from forgetting.tasks import ImageBenchmark, Pool, Task
 
 Outputs = Mapping[str, Sequence[int]]

@@ -1,14 +1,13 @@
 """Draw one figure of a study from its tables: PDF, PNG and the CSV of exactly what is drawn."""
 
 import argparse
-import importlib
 import inspect
 import json
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from forgetting import plots, tables
+from forgetting import plots, specification, tables
 from forgetting.errors import UserError
 
 
@@ -26,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Draw the figure and write its three files."""
-    module = importlib.import_module(f"forgetting.figures.{arguments.study.replace('-', '_')}")
+    file = arguments.study.replace("-", "_")
+    module = specification.component("figures", file, at="--study")
     component = arguments.component.replace("-", "_")
     known = [name for name, _ in inspect.getmembers(module, inspect.isfunction) if name[0] != "_"]
     settings_class = getattr(module, _camel_case(component), None)

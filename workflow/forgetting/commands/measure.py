@@ -1,11 +1,10 @@
 """Measure one finished run with one measure; write a tidy table.
 
 The table's key-value metadata hold, under ``forgetting``, the measure, its settings, the code's
-fingerprint and what the measure says about its probe.
+fingerprint, hashes of the weights that were looked at, and what the measure says about its probe.
 """
 
 import argparse
-import importlib
 import json
 from pathlib import Path
 from types import ModuleType
@@ -15,9 +14,10 @@ import pandas as pd
 import pyarrow as pa
 from pydantic import ValidationError
 
-from forgetting import devices, parquet
+from forgetting import devices, parquet, specification
 from forgetting.errors import UserError
 from forgetting.fingerprint import fingerprint, measure_components
+from forgetting.moments import identity
 from forgetting.runs import open_run
 
 
@@ -37,21 +37,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="runs that the measure compares with",
     )
     parser.add_argument("--code", help="fingerprint of the code; default: computed")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    devices.add_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, help="the parquet file to write")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure and write."""
-    module = _measure(arguments.measure)
+    module = specification.component("measures", arguments.measure, at="--measure")
     settings = _settings(module, arguments.settings)
-    view = open_run(
-        arguments.run,
-        arguments.data,
-        devices.resolve(arguments.device),
-        against=_against(arguments.against),
-    )
-    frame = module.measure(view, settings)
+    others, request = _against(arguments.against), devices.requested(arguments)
+    device = devices.resolve(request, report=lambda line: print(line, flush=True))
+    with devices.memory_explained(device, request):
+        view = open_run(arguments.run, arguments.data, device, against=others)
+        frame = module.measure(view, settings)
     code = fingerprint("measure", measure_components(view.spec, arguments.measure))
     if arguments.code and arguments.code != code:
         raise UserError(
@@ -63,6 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
         "settings": settings.model_dump(mode="json"),
         "fingerprint": code,
         "device": devices.describe(view.device),
+        "weights": {role: identity(of.record) for role, of in {"run": view, **view.others}.items()},
         **frame.attrs,
     }
     write(frame, arguments.out, about=about)
@@ -83,18 +82,6 @@ def write(frame: pd.DataFrame, path: Path, *, about: dict[str, Any]) -> None:
     table = pa.Table.from_pandas(frame, preserve_index=False)
     metadata = {**(table.schema.metadata or {}), b"forgetting": json.dumps(about).encode()}
     parquet.write(table.replace_schema_metadata(metadata), path)
-
-
-def _measure(name: str) -> ModuleType:
-    module = f"forgetting.measures.{name}"
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name != module:
-            raise
-        raise UserError(
-            f"--measure {name}: there is no file workflow/forgetting/measures/{name}.py"
-        ) from None
 
 
 def _settings(module: ModuleType, given: str) -> Any:

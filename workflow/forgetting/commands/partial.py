@@ -74,6 +74,7 @@ def _study(pipeline: Pipeline, plan: StudyPlan) -> None:
         _done(f"figure {figure}", draw.add_arguments, draw.run, given)
     for judgement in plan.judgement.values():
         given = ["--claims", judgement.settings, "--out", str(folder / "claims.csv")]
+        given += ["--out-basis", str(folder / "claims.json")]
         given += ["--tables", *(str(tables[table]) for table in judgement.needs if table in tables)]
         _done("claims", judge.add_arguments, judge.run, given)
     print(f"{name}: see {pipeline.results / folder}")

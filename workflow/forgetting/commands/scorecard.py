@@ -4,6 +4,7 @@ import argparse
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 from forgetting import scorecard
 from forgetting.errors import UserError
@@ -13,9 +14,22 @@ from forgetting.results import atomic
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line of ``scorecard``."""
     parser.add_argument("--preset", required=True)
-    parser.add_argument("--studies", required=True, help="JSON: [{study, title, paper}, ...]")
-    parser.add_argument("--claims", nargs="*", type=Path, default=[], help="STUDY/claims.csv ...")
-    parser.add_argument("--figures", nargs="*", type=Path, default=[], help="STUDY/figures/*.png")
+    parser.add_argument(
+        "--studies", required=True, help="JSON: [{study, title, paper, claims}, ...]"
+    )
+    parser.add_argument(
+        "--home", required=True, type=Path, help="folder of the preset, with STUDY/runs"
+    )
+    parser.add_argument(
+        "--claims",
+        nargs="*",
+        type=Path,
+        default=[],
+        help="claims.csv below HOME/STUDY, with claims.json beside it",
+    )
+    parser.add_argument(
+        "--figures", nargs="*", type=Path, default=[], help="PNG files below HOME/STUDY"
+    )
     parser.add_argument("--code", default="", help="fingerprint of the code (tracked, not used)")
     parser.add_argument("--out-html", required=True, type=Path)
     parser.add_argument("--out-md", required=True, type=Path)
@@ -27,25 +41,48 @@ def run(arguments: argparse.Namespace) -> None:
         descriptions = json.loads(arguments.studies)
     except json.JSONDecodeError as error:
         raise UserError(f"--studies: not JSON ({error}); give [{{study, title}}, ...]") from None
-    claims = {path.parent.name: path for path in arguments.claims if path.exists()}
+    home, folder = arguments.home, arguments.out_md.parent
+    claims = {_study(path, home): path for path in arguments.claims if path.exists()}
     known = {description["study"] for description in descriptions}
     if unknown := sorted(set(claims) - known):
         raise UserError(f"--claims: {', '.join(unknown)} is not a study of --studies")
-    folder = arguments.out_md.parent
     studies = []
     for description in descriptions:
         name = description["study"]
-        pictures = [
-            scorecard.figure(path, folder)
-            for path in arguments.figures
-            if path.suffix == ".png" and path.parent.parent.name == name and path.exists()
-        ]
         rows = _rows(claims[name]) if name in claims else []
-        studies.append(scorecard.study(description, rows, pictures))
+        basis = _json(claims[name].with_suffix(".json")) if name in claims else {}
+        material = scorecard.Material(
+            claims=rows,
+            basis=basis,
+            records=_records(basis, home / name / "runs"),
+            figures=[
+                scorecard.figure(path, folder)
+                for path in arguments.figures
+                if path.suffix == ".png" and _study(path, home) == name and path.exists()
+            ],
+        )
+        studies.append(scorecard.study(description, material, arguments.preset))
     html, markdown = scorecard.render(arguments.preset, studies)
     for path, text in ((arguments.out_html, html), (arguments.out_md, markdown)):
         with atomic(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
+
+
+def _study(path: Path, home: Path) -> str:
+    try:
+        return path.relative_to(home).parts[0]
+    except ValueError:
+        raise UserError(f"{path}: not below --home {home}") from None
+
+
+def _records(basis: dict[str, Any], runs: Path) -> dict[str, Any]:
+    paths = sorted({path for entry in basis.values() for path in entry["runs"]})
+    there = {path: runs / path / "run.json" for path in paths}
+    return {path: _json(record) for path, record in there.items() if record.exists()}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""One line a run: state, task, accuracy, time left, device. Looks only; starts nothing."""
+"""One line a run: state, task, accuracy, times, device or error. Looks only; starts nothing."""
 
 import argparse
 from collections import Counter
@@ -24,13 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print the runs of the configuration, and how many are in which state."""
-    given = {
-        name: value
-        for name in ("preset", "results", "data_dir", "only", "seeds", "studies")
-        if (value := getattr(arguments, name))
-    }
-    written = yaml.safe_load((arguments.root / "config.yaml").read_text()) or {}
-    pipeline = Pipeline.load(arguments.root, {**written, **given})
+    pipeline = configured(arguments)
     for study in pipeline.chosen:
         try:
             plan = pipeline.plan(study)
@@ -44,7 +38,23 @@ def run(arguments: argparse.Namespace) -> None:
             print(f"{path:{width}}  {line(progress)}".rstrip())
         counts = Counter(progress.state for progress in found.values())
         summary = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
-        print(f"{study} ({pipeline.preset}): {summary or 'no runs'}")
+        measured = [
+            runs.parent / "measures" / entry / f"{path}.parquet"
+            for entry, measure in plan.measures.items()
+            for path in measure.needs
+            if path in found
+        ]
+        there = sum(path.exists() for path in measured)
+        of_measures = f"; {there} of {len(measured)} measurements" if measured else ""
+        print(f"{study} ({pipeline.preset}): {summary or 'no runs'}{of_measures}")
+
+
+def configured(arguments: argparse.Namespace, *more: str) -> Pipeline:
+    """Return the workflow as the arguments, those of `add_arguments` and more keys, have it."""
+    keys = ("preset", "results", "data_dir", "only", "seeds", "studies", *more)
+    given = {key: value for key in keys if (value := getattr(arguments, key))}
+    written = yaml.safe_load((arguments.root / "config.yaml").read_text()) or {}
+    return Pipeline.load(arguments.root, {**written, **given})
 
 
 def line(progress: Progress) -> str:
@@ -53,7 +63,8 @@ def line(progress: Progress) -> str:
     accuracy = "" if progress.accuracy is None else f"{100 * progress.accuracy:.1f} %"
     spent = "" if progress.seconds is None else clock(progress.seconds)
     left = "" if progress.left is None else f"{clock(progress.left)} left"
-    columns = (progress.state, task, accuracy, spent, left, progress.device or "")
+    last = (progress.error or progress.device or "").partition("\n")[0]
+    columns = (progress.state, task, accuracy, spent, left, last)
     widths = (8, 10, 7, 8, 13, 0)
     return "  ".join(f"{text:{width}}" for text, width in zip(columns, widths, strict=True))
 

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from forgetting import devices
+from forgetting import devices, specification
 from forgetting.errors import UserError
 from forgetting.execute import Job, execute
 from forgetting.fingerprint import fingerprint, train_components
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, nargs="*", help="data/KEY.json of each data set")
     parser.add_argument("--start", type=Path, nargs="*", help="run.json of the run to start from")
     parser.add_argument("--code", help="fingerprint of the code; default: computed")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    devices.add_arguments(parser)
     parser.add_argument("--save-every", type=float, default=60.0, help="seconds between states")
     parser.add_argument("--out", type=Path, required=True, help="the run's folder")
 
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
         sidecars=data,
         parent=start,
         code=arguments.code or code_now(),
-        device=devices.resolve(arguments.device),
+        device=devices.requested(arguments),
         save_every=arguments.save_every,
     )
     execute(job, report=lambda line: print(line, flush=True), code_now=code_now)
@@ -65,24 +65,23 @@ def _by_rule(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Path],
             "--spec results/.../run.json --out DIR"
         )
     spec = {"study": arguments.study, "preset": arguments.preset}
-    spec |= {part: json.loads(getattr(arguments, part)) for part in PARTS}
-    spec["seeds"] = json.loads(arguments.seeds)
+    for part in (*PARTS, "seeds"):
+        try:
+            spec[part] = json.loads(getattr(arguments, part))
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"--{part}: not JSON ({error})") from None
+    specification.check(spec, at="arguments")
     return spec, arguments.data, arguments.start[0] if arguments.start else None
 
 
 def _by_hand(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Path], Path | None]:
     path: Path = arguments.spec
-    try:
-        recorded = json.loads(path.read_text())
-        spec, keys = recorded["spec"], [about["key"] for about in recorded["datasets"]]
-    except FileNotFoundError:
-        raise UserError(f"--spec {path}: no such file; name a run's run.json") from None
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"--spec {path}: not a run.json that a training wrote") from None
+    recorded = specification.read(path, at="--spec")
+    spec, keys = recorded["spec"], [about["key"] for about in recorded["datasets"]]
     data = arguments.data or [_find(path, Path("data") / f"{key}.json") for key in keys]
     if arguments.start:
         return spec, data, arguments.start[0]
-    parent = path.parent / recorded["parent"] if recorded["parent"] else None
+    parent = path.parent / recorded["parent"] if recorded.get("parent") else None
     return spec, data, parent
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from forgetting.content import Digest, Found
+from forgetting.data._pictures import opened
 from forgetting.datasets import Dataset
 from forgetting.errors import UserError
 from forgetting.settings import Settings as Base
@@ -132,11 +133,7 @@ def _picture(path: Path, size: int | None) -> Any:
     """Return (path, PIL image) in grey or RGB."""
     from PIL import Image
 
-    try:
-        with Image.open(path) as file:
-            picture = file.convert("L" if file.mode in ("1", "L") else "RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} is not an image, or a truncated one: {error}") from error
+    found = opened(path)
     if size is not None:
-        picture = picture.resize((size, size), Image.Resampling.BICUBIC)
-    return path, picture
+        found = found.resize((size, size), Image.Resampling.BICUBIC)
+    return path, found

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from forgetting.content import Digest, Found, read_bytes
+from forgetting.content import Digest, Found, check_unpacked, read_bytes
 from forgetting.errors import UserError
 
 SIZE = 32
@@ -106,8 +106,11 @@ def _labels(path: Path) -> np.ndarray:
 
 def _member(path: Path, key: str) -> np.ndarray:
     try:
+        check_unpacked(path)
         with np.load(path, allow_pickle=False) as file:
             return np.asarray(file[key])
+    except UserError:
+        raise
     # A damaged zip file makes its readers raise nearly anything.
     except Exception as error:
         raise UserError(

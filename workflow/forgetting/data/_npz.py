@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from forgetting.content import Digest, Found
+from forgetting.content import Digest, Found, check_unpacked
 from forgetting.datasets import ARRAYS, OPTIONAL, Dataset
 from forgetting.errors import UserError
+from forgetting.messages import cut
 from forgetting.settings import Settings as Base
 
 STAND_IN = False
@@ -86,6 +87,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
             raise UserError(
                 f"{path} is not an npz file (or a truncated one); write it with numpy.savez"
             )
+        check_unpacked(path)
         with np.load(path, allow_pickle=False) as file:
             missing = [key for key in ARRAYS if key not in file.files]
             if missing:
@@ -102,7 +104,9 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         raise
     # A damaged zip file makes its readers raise nearly anything.
     except Exception as error:
-        raise UserError(f"{path} is corrupt or truncated: {error}; write it anew") from error
+        raise UserError(
+            f"{path} is corrupt or truncated: {cut(str(error))}; write it anew"
+        ) from error
 
 
 def _array(file: np.lib.npyio.NpzFile, key: str, path: Path) -> np.ndarray:
@@ -161,11 +165,12 @@ def _check_classes(
             f"{path}: train_{level}labels go to {classes - 1}, but {level}label_names has "
             f"{len(names)} names; needed is one name for each of the labels 0 to classes - 1"
         )
-    empty = np.setdiff1d(np.arange(classes), train)
-    if len(empty):
+    present = np.unique(train)
+    if len(present) < classes:
+        first = np.flatnonzero(present != np.arange(len(present)))[0]
         raise UserError(
-            f"{path}: train_{level}labels go to {classes - 1}, but {len(empty)} labels have no "
-            f"image (the first is {empty[0]}); number the classes from 0 without gaps"
+            f"{path}: train_{level}labels go to {classes - 1}, but {classes - len(present)} labels "
+            f"have no image (the first is {first}); number the classes from 0 without gaps"
         )
     if int(test.max()) >= classes:
         raise UserError(

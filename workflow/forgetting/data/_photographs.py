@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from forgetting.content import Digest, Found
+from forgetting.data._pictures import opened
 from forgetting.data._published import identity
 from forgetting.errors import UserError
 
@@ -72,15 +73,11 @@ def thumbnail(path: Path, size: int) -> np.ndarray:
     """
     from PIL import Image
 
-    try:
-        with Image.open(path) as file:
-            picture = file.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} is not an image, or a truncated one: {error}") from error
-    side = min(picture.size)
-    left, top = ((extent - side) // 2 for extent in picture.size)
+    whole = opened(path).convert("RGB")
+    side = min(whole.size)
+    left, top = ((extent - side) // 2 for extent in whole.size)
     # Not the box of resize, which mixes in what lies around the square.
-    square = picture.crop((left, top, left + side, top + side))
+    square = whole.crop((left, top, left + side, top + side))
     return np.asarray(square.resize((size, size), Image.Resampling.BICUBIC))
 
 

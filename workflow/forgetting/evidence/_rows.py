@@ -21,6 +21,19 @@ Where = Mapping[str, Any]
 Tables = Mapping[str, pd.DataFrame]
 
 
+class Watched(dict[str, pd.DataFrame]):
+    """Tables that remember which of their rows were selected."""
+
+    def __init__(self, tables: Tables, seen: dict[str, pd.Index] | None = None) -> None:
+        """Watch some tables; ``seen`` is what was already selected, table by table."""
+        super().__init__(tables)
+        self.seen: dict[str, pd.Index] = {} if seen is None else seen
+
+    def note(self, name: str, rows: pd.DataFrame) -> None:
+        """Remember rows of a table by their labels."""
+        self.seen[name] = rows.index.union(self.seen.get(name, rows.index))
+
+
 class NotRun(Exception):
     """A table, or the rows a claim speaks of, are not there."""
 
@@ -55,6 +68,8 @@ def select(tables: Tables, name: str, where: Where) -> pd.DataFrame:
         said.append(f"{column} {wanted}")
         if rows.empty:
             raise NoRows(f"{name}.csv has no rows with {', '.join(said)}")
+    if isinstance(tables, Watched):
+        tables.note(name, rows)
     return rows
 
 
@@ -69,7 +84,8 @@ def without(tables: Tables, name: str, unwanted: Mapping[str, Sequence[Any]]) ->
     known(rows, name, *unwanted)
     for column, values in unwanted.items():
         rows = rows[~rows[column].isin(values)]
-    return {**tables, name: rows}
+    left = {**tables, name: rows}
+    return Watched(left, tables.seen) if isinstance(tables, Watched) else left
 
 
 def table(tables: Tables, name: str) -> pd.DataFrame:

@@ -33,6 +33,9 @@ from forgetting.weights import weight_matrices
 if TYPE_CHECKING:
     from forgetting.runs import RunView
 
+BLOCK = 128
+"""Rows of a Gram matrix computed at once; of what lies below its diagonal only what is in their
+own block. Of the matrix itself twice as many rows are looked at together, to stay in the cache."""
 COLUMNS = {
     "seed": "int64",
     "task": "int64",
@@ -73,9 +76,9 @@ def effective_rank(matrix: Tensor | ArrayLike) -> Any:
     their roots (1e-8 of the largest singular value each) would add up. What this cannot see is
     a singular value below sqrt(max(m, n) * eps), 7e-7 for 2,000 rows, of the largest; a hundred
     such values carry at most 1e-4 of the mass and 0.2 % of the result, and float32 data holds
-    noise of that size anyway. The matrix is scaled by its largest entry first, so squares neither
-    overflow nor vanish. The Gram matrix is formed where the data are, its eigenvalues on the CPU,
-    which is faster at it than a GPU.
+    noise of that size anyway. A float64 matrix is scaled by a power of two first, so squares
+    neither overflow nor vanish. The Gram matrix is formed where the data are, its eigenvalues on
+    the CPU, which is faster at it than a GPU.
 
     Args:
         matrix: (..., m, n), numpy or torch, of any real type. Axes in front are a batch.
@@ -89,7 +92,7 @@ def effective_rank(matrix: Tensor | ArrayLike) -> Any:
     """
     if not isinstance(matrix, Tensor):
         matrix = torch.from_numpy(np.array(matrix, dtype=np.float64))
-    values = matrix.detach().to(torch.float64)
+    values = matrix.detach()
     if values.dim() < 2:
         raise ValueError(f"a matrix has two axes, this has the shape {tuple(values.shape)}")
     rows, columns = values.shape[-2:]
@@ -103,13 +106,11 @@ def effective_rank(matrix: Tensor | ArrayLike) -> Any:
 
 def _entropies(matrices: Tensor) -> NDArray[np.float64]:
     """Effective ranks of (B, m, n), all finite or not."""
-    peaks = matrices.abs().amax((1, 2), keepdim=True)
-    finite = peaks.isfinite()
-    scaled = torch.where(finite, matrices / torch.where(peaks > 0, peaks, 1.0), 0.0)
-    tall = scaled.shape[1] >= scaled.shape[2]
-    gram = scaled.mT @ scaled if tall else scaled @ scaled.mT
-    eigenvalues = torch.linalg.eigvalsh(gram.cpu())
-    floor = max(scaled.shape[1:]) * torch.finfo(torch.float64).eps * eigenvalues[:, -1:]
+    # One by one: what a single matrix needs on the way stays in the caches.
+    gram = torch.stack([_gram(matrix) for matrix in matrices]).cpu()
+    finite = gram.diagonal(dim1=1, dim2=2).isfinite().all(1)
+    eigenvalues = torch.linalg.eigvalsh(torch.where(finite[:, None, None], gram, 0.0), UPLO="U")
+    floor = max(matrices.shape[1:]) * torch.finfo(torch.float64).eps * eigenvalues[:, -1:]
     sigma = torch.where(eigenvalues > floor, eigenvalues, 0.0).sqrt()
     total = sigma.sum(1, keepdim=True)
     share = sigma / torch.where(total > 0, total, 1.0)
@@ -117,7 +118,28 @@ def _entropies(matrices: Tensor) -> NDArray[np.float64]:
     # Rounding may leave the bounds by an ulp; for a matrix of zeros the upper one is 0.
     rank = (sigma > 0).sum(1).to(entropy.dtype)
     ranks = entropy.exp().clamp_min(1.0).minimum(rank)
-    return torch.where(finite.reshape(-1).cpu(), ranks, torch.nan).numpy()
+    return torch.where(finite, ranks, torch.nan).numpy()
+
+
+def _gram(matrix: Tensor) -> Tensor:
+    """The smaller Gram matrix of (m, n) in float64, up to a factor; what is below its diagonal
+    blocks is left zero.
+
+    Not finite where an entry is not: in that entry's place on the diagonal, too.
+    """
+    scale = torch.ones((), dtype=torch.float64, device=matrix.device)
+    if matrix.dtype == torch.float64:  # squares of all others are in range
+        exponent = torch.frexp(torch.linalg.vector_norm(matrix, torch.inf)).exponent
+        scale = torch.exp2(-exponent.clamp(-1000, 1000).to(torch.float64))
+    tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.mT
+    columns = tall.shape[1]
+    gram = scale.new_zeros(columns, columns)
+    for part in tall.split(2 * BLOCK):
+        rows = part.to(torch.float64) * scale
+        for start in range(0, columns, BLOCK):
+            window = slice(start, start + BLOCK)
+            gram[window, start:].addmm_(rows[:, window].mT, rows[:, start:])
+    return gram
 
 
 def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
