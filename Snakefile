@@ -58,31 +58,37 @@ include: "workflow/rules/draw.smk"
 include: "workflow/rules/tune.smk"
 
 
+ALL = ["tables", "figures", "judgement"]
+
+
 rule all:
     default_target: True
     input:
-        ending(pipeline.everything),
+        ending(pipeline.everything, behind=ALL),
         pipeline.scorecard(),
 
 
 rule figures:
     input:
-        ending(pipeline.figures),
+        ending(pipeline.figures, behind=["figures"]),
 
 
 rule tables:
     input:
-        ending(pipeline.tables),
+        ending(pipeline.tables, behind=["tables"]),
 
 
 rule scorecard:
     input:
+        ending(pipeline.claims, behind=["figures", "judgement"]),
+        ending(pipeline.figures),
         pipeline.scorecard(),
 
 
 rule tune:
     input:
         ending(pipeline.tuned_files, pipeline.tuned or None),
+        ending(pipeline.tuning_runs, pipeline.tuned or None),
 
 
 rule cost:
@@ -119,4 +125,4 @@ for _study in or_exit(pipeline.named_apart, [rule.name for rule in workflow.rule
         name:
             _study
         input:
-            ending(pipeline.everything, [_study]),
+            ending(pipeline.everything, [_study], behind=ALL),

@@ -118,34 +118,54 @@ def test_a_damaged_table(clone: Clone, path: str, table: str) -> None:
     assert (results(clone) / path).read_bytes() == before
 
 
-def test_damaged_images(clone: Clone) -> None:
+def test_damaged_images_and_a_change_that_could_not_be_trained(clone: Clone) -> None:
+    """The failed job takes the old run with it; the next call knows that it is still to be done."""
     run = results(clone) / HOME / "runs" / LWF
     before = trainings.facts(run)
     (images,) = (results(clone) / "data").glob("pictures*.safetensors")
     flip(images)
-    shutil.rmtree(run)
-    again = ("--forcerun", f"{HOME}/runs/{LWF}/run.json")
-    line = said(snakemake(clone, *again, rc=1), f"data/{images.name}")
+
+    def changed(study: dict[str, Any]) -> None:
+        on_pictures(study)
+        study["strategies"]["lwf"]["settings"]["alpha"] = 5.0
+
+    clone.study(changed)
+    line = said(snakemake(clone, rc=1), f"data/{images.name}")
     assert f"rm -f {images}, then start the workflow" in line
     images.unlink()
     snakemake(clone)
-    assert trainings.facts(run) == before
+    assert trainings.facts(run) != before
     assert clone.jobs() == set()
+    clone.study(on_pictures)
+    snakemake(clone)
+    assert trainings.facts(run) == before
+
+
+@pytest.mark.parametrize("job", ["runs", "measures/erank"])
+@pytest.mark.parametrize("target", [[], ["figures"], ["tables"], ["scorecard"], ["collapse"]])
+def test_what_is_missing_is_made_again_by_every_target(clone: Clone, job: str, target) -> None:
+    suffix = "/run.json" if job == "runs" else ".parquet"
+    path = results(clone) / HOME / job / f"{LWF}{suffix}"
+    hidden = path.rename(path.with_suffix(".hidden"))
+    try:
+        redone = {job.split()[0] for job in clone.jobs(*target)}
+    finally:
+        hidden.rename(path)
+    assert redone >= {"measure" if suffix == ".parquet" else "train", "collect"}
 
 
 def test_a_disk_that_fills_while_a_run_is_trained(clone: Clone) -> None:
     disk, run = results(clone).parent, results(clone) / HOME / "runs" / WIDE
+    other = results(clone) / HOME / "runs" / LWF / "run.json"
     before = trainings.facts(run)
     shutil.rmtree(run)
-    assert clone.jobs() == set()  # tables were made of it, so it is not missed
+    other.unlink()
     leave(disk, 700_000)  # less than a checkpoint of this network
-    runs = [f"{HOME}/runs/{each}/run.json" for each in (WIDE, LWF)]
-    (results(clone) / runs[1]).unlink()
-    shown = snakemake(clone, "--forcerun", *runs, rc=1)
+    shown = snakemake(clone, rc=1)
     (line,) = {x.strip() for x in shown.splitlines() if "No space left on device" in x}
     assert ".safetensors: No space left on device; free some space" in line
     assert not list(run.glob("*.*"))
-    assert (results(clone) / runs[1]).exists()  # the profile goes on with the others
+    assert other.exists()  # the profile goes on with the others
     (disk / "ballast").unlink()
     snakemake(clone)
     assert trainings.facts(run) == before
@@ -155,15 +175,14 @@ def test_a_disk_that_fills_while_a_run_is_trained(clone: Clone) -> None:
 def test_two_controllers(clone: Clone) -> None:
     """The second is refused; when the first is killed its job trains on, and nothing is lost."""
     run = results(clone) / HOME / "runs" / LWF
-    target, log = f"{HOME}/runs/{LWF}/run.json", results(clone) / HOME / "logs/train" / f"{LWF}.log"
+    log = results(clone) / HOME / "logs/train" / f"{LWF}.log"
     before = trainings.facts(run)
     shutil.rmtree(run)
     log.unlink()
     (run / ".resume").mkdir(parents=True)
     with (run / ".resume" / "lock").open("w") as lock:  # the job gets no further than this
         fcntl.flock(lock, fcntl.LOCK_EX)
-        command = ["-m", "snakemake", "--cores", "1", "--forcerun", target]
-        first = clone.start(command, stdout=subprocess.DEVNULL)
+        first = clone.start(["-m", "snakemake", "--cores", "1"], stdout=subprocess.DEVNULL)
         soon(lambda: log.exists() and "another process trains this run" in log.read_text())
         locked = clone.snakemake(rc=1)
         assert "Directory cannot be locked" in locked
@@ -173,7 +192,7 @@ def test_two_controllers(clone: Clone) -> None:
         assert "Directory cannot be locked" in clone.snakemake(rc=1)
         clone.snakemake("--unlock")
     soon(lambda: (run / "run.json").exists())  # the job of the killed controller
-    incomplete = clone.snakemake(target, rc=1)
+    incomplete = clone.snakemake(rc=1)
     assert "--rerun-incomplete" in incomplete
     clone.snakemake("--rerun-incomplete")
     assert "published again" in log.read_text()

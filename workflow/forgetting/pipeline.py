@@ -215,6 +215,34 @@ class Pipeline:
         """Return all files that a study ends in."""
         return [*self.tables(name), *self.figures(name), *self.claims(name)]
 
+    def behind(self, name: str, *ends: str) -> list[str]:
+        """Return what the ``tables``, ``figures`` or ``judgement`` of a study are made from.
+
+        These are part of what a target stands for. A job that fails takes its old files with it,
+        and Snakemake misses no file as long as what was made from it is there: without them, the
+        next call would find nothing to do.
+        """
+        found = self.plan(name)
+        pending, tables = ["runs", *(found.tables if "tables" in ends else ())], set[str]()
+        for end in {*ends} - {"tables"}:
+            pending += [need for each in getattr(found, end).values() for need in each.needs]
+        while pending:
+            tables.add(table := pending.pop())
+            pending += found.tables[table]
+        folder, runs = f"{self.preset}/{name}", dict.fromkeys(found.selected)
+        data = dict.fromkeys(key for path in runs for key in found.runs[path].data)
+        measured = [pair for table in sorted(tables) for pair in found.measured(table)]
+        return [
+            *(f"data/{key}.json" for key in data),
+            *(f"{folder}/runs/{path}/run.json" for path in runs),
+            *(
+                f"{folder}/measures/{measure}/{run}.parquet"
+                for measure, run in measured
+                if run in runs
+            ),
+            *self._files(name, sorted(tables), "tables/{}.csv"),
+        ]
+
     @property
     def tuned(self) -> list[str]:
         """The chosen studies that have something to tune."""

@@ -33,15 +33,19 @@ wildcard_constraints:
     pack=PACK,
 
 
-def ending(files, studies=None):
-    """Return an input function: these files of some studies, or of those config.yaml names."""
+def ending(files, studies=None, behind=()):
+    """Return an input function: these files of some studies, or of those config.yaml names.
+
+    ``behind``: and what tables, figures or the judgement are made from.
+    """
 
     def paths(wildcards):
-        return [
-            path
-            for study in studies or pipeline.chosen
-            for path in or_exit(files, study)
-        ]
+        found = {}
+        for study in studies or pipeline.chosen:
+            if behind:
+                found |= dict.fromkeys(or_exit(pipeline.behind, study, *behind))
+            found |= dict.fromkeys(or_exit(files, study))
+        return [*found]
 
     return paths
 
