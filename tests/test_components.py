@@ -1,11 +1,12 @@
 """Components are found by name and their settings read without running them."""
 
+import inspect
 import subprocess
 import sys
 
 import pytest
 
-from forgetting import components
+from forgetting import components, tables
 from forgetting.errors import UserError
 
 WITH_SETTINGS = ("benchmarks", "architectures", "strategies", "measures", "evidence")
@@ -81,3 +82,11 @@ def test_an_unknown_name_lists_those_there_are() -> None:
 def test_names_match_strictly() -> None:
     with pytest.raises(UserError, match="Did you mean"):
         components.find("strategies", "LwF")
+
+
+def test_derived_tables_are_those_of_the_module() -> None:
+    found = components.derived_tables()
+    assert found.keys() == tables.FROM_TABLES.keys()
+    for name, function in tables.FROM_TABLES.items():
+        wanted = inspect.signature(function).parameters.values()
+        assert found[name] == tuple(p.name for p in wanted if p.default is p.empty)

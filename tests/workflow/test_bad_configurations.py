@@ -186,7 +186,17 @@ STUDY_MISTAKES: list[tuple[Callable[[dict[str, Any]], None], str, list[str]]] = 
         "measures.erank.runs.0",
         ['Did you mean "narrow"'],
     ),
-    (change("tables", "summary", "from", to=["score"]), "tables.summary.from.0", ['"scores"']),
+    (
+        change("tables", "summary", "from", to=["scores", "runs", "score"]),
+        "tables.summary.from.2",
+        ['"scores"'],
+    ),
+    (change("tables", "summary", "from", to=["scores"]), "tables.summary.from", ["lacks runs"]),
+    (
+        change("tables", "sumary", to={"from": ["runs"]}),
+        "tables.sumary",
+        ['Did you mean "summary"'],
+    ),
     (
         change("figures", "average_acuracy", to={"tables": []}),
         "figures.average_acuracy.component",

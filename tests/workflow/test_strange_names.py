@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import copy_repository
+
+from clones import copy_repository
 
 STRANGE = "a 'b' \"c\" $(touch pwned) `touch pwned` ;touch pwned; %s & | > é 漢 *?[z]"
 # Clones and results cannot lie in such folders, which is said; data can.

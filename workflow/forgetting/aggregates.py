@@ -136,6 +136,14 @@ def table_sources(
     known: dict[str, tuple[str, ...]] = dict.fromkeys((*BASE_TABLES, *wanted, *names, *more), ())
     derived: dict[str, tuple[str, ...]] = {"scores": ("accuracy",)}
     derived |= {name: tuple(table.made_from) for name, table in study.tables.items()}
+    for name in study.tables:
+        makes = components.derived_tables()
+        what = "a table that is made from others"
+        component = document.choose(("tables", name), name.replace("-", "_"), makes, what=what)
+        if missing := [need for need in makes[component] if need not in derived[name]]:
+            raise document.error(
+                ("tables", name, "from"), f"lacks {', '.join(missing)}, which it is made of"
+            )
     for name, sources in derived.items():
         for position, source in enumerate(sources):
             options = [other for other in {**known, **derived} if other != name]

@@ -107,6 +107,25 @@ def trained_by(benchmark: str) -> Path:
 
 
 @functools.cache
+def derived_tables() -> dict[str, tuple[str, ...]]:
+    """Return the tables that are made from others (``FROM_TABLES``), each with those it needs."""
+    module = tree(PACKAGE / "tables.py")
+    needs = {
+        node.name: tuple(arg.arg for arg in node.args.args[: -len(node.args.defaults) or None])
+        for node in module.body
+        if isinstance(node, ast.FunctionDef)
+    }
+    (listed,) = (
+        node.value
+        for node in module.body
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "FROM_TABLES"
+    )
+    assert isinstance(listed, ast.Dict)
+    named = zip(listed.keys, listed.values, strict=True)
+    return {ast.literal_eval(key): needs[ast.unparse(value)] for key, value in named if key}
+
+
+@functools.cache
 def figures(study: str) -> dict[str, type[Settings]]:
     """Return the figures of a study, by function name, with their settings classes.
 
