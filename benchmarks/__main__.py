@@ -21,6 +21,7 @@ import torch
 
 import benchmarks
 from benchmarks import _harness, _machine, _table
+from forgetting.launch import MALLOC
 
 NAMES = sorted(m.name for m in pkgutil.iter_modules(benchmarks.__path__) if m.name[0] != "_")
 
@@ -65,7 +66,15 @@ def main() -> None:
         _table.write(arguments.out, {name: found}, machine=machine, rates=rates, at=at)
 
 
+def as_a_job() -> None:
+    """Begin again with the settings of memory that the workflow gives its jobs, for both sides."""
+    wanted = dict(pair.split("=") for pair in MALLOC.split())
+    if any(os.environ.get(name) != value for name, value in wanted.items()):
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, **wanted})
+
+
 if __name__ == "__main__":
+    as_a_job()
     try:
         main()
     except _harness.NotMeasured as error:

@@ -68,9 +68,10 @@ def rows(scale: Scale) -> Iterator[Row]:
 
 def elsewhere(side: str, *given: object) -> float:
     """Return seconds a batch, in a process of its own."""
-    environment = dict(os.environ)
+    wanted = dict(pair.split("=") for pair in MALLOC.split())
+    environment = {name: value for name, value in os.environ.items() if name not in wanted}
     if side != "plain":
-        environment |= dict(pair.split("=") for pair in MALLOC.split())
+        environment |= wanted
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.train_resnet", side]
     ended = subprocess.run(
         [*command, *map(str, given), chosen_clock()],

@@ -211,7 +211,7 @@ def loss(
 class _Distance(torch.autograd.Function):
     """sum F (theta - a)^2, whose gradient 2 F (theta - a) is at hand once its value is.
 
-    Six passes over the weights, where the framework's own differentiation takes twelve.
+    Five passes over the weights, where the framework's own differentiation takes twelve.
     """
 
     generate_vmap_rule = True
@@ -220,7 +220,7 @@ class _Distance(torch.autograd.Function):
     def forward(weights: Tensor, anchor: Tensor, fisher: Tensor) -> tuple[Tensor, Tensor]:
         move = weights - anchor
         pull = fisher * move
-        return (pull * move).sum(), pull
+        return torch.dot(pull.flatten(), move.flatten()), pull
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -230,4 +230,4 @@ class _Distance(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, slope: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
         (pull,) = ctx.saved_tensors
-        return 2 * slope * pull, None, None
+        return (2 * slope) * pull, None, None
