@@ -283,7 +283,7 @@ def test_the_notebook_reads_a_finished_study(clone: Clone) -> None:
     shown = clone.run(sys.executable, "-c", f"{setting}{lines}\nprint(network)")
     for word in ("weight_norm", "keeps-weights-small", "learning_rate", "task-2", "Stages("):
         assert word in shown
-    assert "'conv1.0.weight': (3, 8, 1, 3, 3)" in shown
+    assert "conv1.0.weight': (3, 8, 1, 3, 3)" in shown
 
 
 @pytest.mark.slow
