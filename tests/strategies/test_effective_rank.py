@@ -8,6 +8,7 @@ import torch
 
 import toy
 from forgetting.data_order import epoch_order
+from forgetting.errors import UserError
 from forgetting.measures import erank
 from forgetting.strategies.effective_rank import effective_rank, value_and_gradient
 
@@ -184,3 +185,9 @@ def test_all_hidden_layers_by_default_and_the_last_ones_on_request():
             net, Batch(inputs, inputs, None), {}, component.Settings(layers=layers), context=None
         )
         assert float(found.detach()) == pytest.approx(-np.mean(among), rel=1e-6)
+
+
+def test_a_step_that_would_never_come_is_refused():
+    """Without this the strategy would silently be plain training."""
+    with pytest.raises(UserError, match="every 1000 steps, but an epoch has"):
+        toy.trained([{"component": "effective_rank", "settings": {"every": 1000}}])

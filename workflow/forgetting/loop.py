@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_map
 
 from forgetting import moments
 from forgetting.ensemble import Ensemble, Tensors
+from forgetting.errors import UserError
 from forgetting.gradients import Objective
 from forgetting.randomness import torch_generator
 from forgetting.recording import Record
@@ -188,8 +189,17 @@ class Loop:
 
         ``batch(first, last)`` returns the samples of some of the epoch's minibatches together,
         ``step`` is the number of steps taken of the epoch's ``steps``.
+
+        Raises:
+            UserError: An epoch is too short for such a step ever to be taken.
         """
         for key, own in self._own.items():
+            if own.every > steps:
+                raise UserError(
+                    f"strategy {key.partition('-')[2]}: takes a step of its own every {own.every} "
+                    f"steps, but an epoch has {steps}, so it never would; set every to at most "
+                    f"{steps}"
+                )
             first = step if when == "before" else step - own.every
             if own.when != when or first % own.every or not 0 <= first <= steps - own.every:
                 continue
