@@ -89,13 +89,16 @@ class FinishedStudy:
         Raises:
             UserError: There is no such run, or its images are not under the results.
         """
+        import warnings
+
         from forgetting import devices
         from forgetting.runs import open_run
 
         data = self.folder.parents[1] / "data"
         files = [data / f"{about['key']}.json" for about in self.runs[run]["datasets"]]
         path = self.folder / "runs" / run / "run.json"
-        return open_run(path, files, devices.resolve(device))
+        where = devices.resolve(devices.Request(device), report=warnings.warn)
+        return open_run(path, files, where)
 
 
 def load(study: str, preset: str, results: Path) -> FinishedStudy:
