@@ -193,11 +193,13 @@ def _die_at(which: int | str, moment: str) -> None:
         def changed(*arguments: Any, **options: Any) -> None:
             nonlocal changes
             path = Path(arguments[-1] if change is replace else arguments[0])
-            changes += change is not mkdir or not path.exists()
-            fatal = which in (changes, path.name)
+            fatal = which in (changes + 1, path.name)
+            if change is mkdir and (path.exists() or not path.parent.exists()):
+                fatal = False  # it changes nothing
             if fatal and moment == "before":
                 os.kill(os.getpid(), signal.SIGKILL)
             change(*arguments, **options)
+            changes += 1
             if fatal:
                 os.kill(os.getpid(), signal.SIGKILL)
 

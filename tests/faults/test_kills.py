@@ -60,7 +60,7 @@ def test_killed_at_random_moments(name, server, data, whole, tmp_path, request) 
 
 @pytest.mark.faults
 @pytest.mark.parametrize(
-    ("name", "moment"), [("replay, packed", "before"), ("lwf, in turn", "after")]
+    ("name", "moment"), [("replay, packed", "before"), ("l2, one by one, written out", "after")]
 )
 def test_killed_at_every_change_of_a_folder(name, moment, server, data, tmp_path) -> None:
     """Nothing is written under its name but by a rename: the process dies at each of them."""
