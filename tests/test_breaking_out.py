@@ -354,7 +354,6 @@ def test_modules_are_imported_by_name_in_few_places() -> None:
         "__main__.py",  # one of the commands that are there
         "components.py",  # a name that `find` has found; fixed names
         "execute.py",  # TRAINED_BY, a constant of a benchmark
-        "results.py",  # one fixed name
         "sources.py",  # a data set that is there
         "specification.py",
     }
