@@ -259,6 +259,17 @@ def test_the_command_prepares_from_a_folder_it_does_not_touch(tmp_path):
     assert len(list(out.iterdir())) == 2
 
 
+def test_of_many_names_the_first_are_explained(tmp_path):
+    names = [f"mine{number}" for number in range(40)]
+    with pytest.raises(UserError) as raised:
+        sources.resolve(names, tmp_path)
+    message = str(raised.value)
+    assert f"{tmp_path}/mine3.npz" in message
+    assert f"{tmp_path}/mine4.npz" not in message
+    assert "nor is there one of ['mine4', 'mine5'" in message
+    assert len(message) < 3000
+
+
 def test_the_command_ends_with_one_message(tmp_path):
     path = save(tmp_path, "mine")
     path.write_bytes(path.read_bytes()[:-100])

@@ -40,6 +40,7 @@ from forgetting.settings import Settings
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_~-]*(\.[A-Za-z0-9_~-]+)*")
 USERS = ("_npz", "_image_folder")
+EXPLAINED = 4  # of many names of data sets, any of which would do: the first are said at length
 COUNTS = ("images_per_class", "test_images_per_class")
 
 
@@ -224,7 +225,7 @@ def _module(component: str) -> ModuleType:
 
 def _missing(names: Sequence[str], data_dir: Path, *, download: bool) -> str:
     lines = []
-    for name in names:
+    for name in names[:EXPLAINED]:
         modules = [_module(component) for component in _candidates(name)]
         lines.append(f"data set {name} is not in {data_dir}. Put there:")
         for number, module in enumerate(modules):
@@ -236,5 +237,7 @@ def _missing(names: Sequence[str], data_dir: Path, *, download: bool) -> str:
         alike = difflib.get_close_matches(name, available(), n=1)
         if alike and alike[0] != name and modules[0].__name__.endswith(USERS[0]):
             lines.append(f"(did you mean {alike[0]}?)")
+    if others := names[EXPLAINED:]:
+        lines.append(f"nor is there one of {shown(list(others))}, which would do as well")
     lines.append(f"or name another place: --config data_dir=PATH (now {data_dir})")
     return "\n".join(lines)
