@@ -79,12 +79,11 @@ def stage_of(name: str) -> str:
 def construct(make: Callable[[], Stages], generator: torch.Generator) -> Stages:
     """Build a network whose every initial value comes from ``generator``.
 
-    Layers made on the meta device draw nothing; the tensors are then allocated and filled here,
-    so neither the global generator's state nor its value plays a part.
+    What layers draw by themselves when they are made is drawn anew here, and the global generator
+    is put back. (The meta device would draw nothing; to leave it takes torch half a second.)
     """
-    with torch.device("meta"):
+    with torch.random.fork_rng(devices=[]):
         network = make()
-    network.to_empty(device="cpu")
     initialise(network, generator)
     return network
 
