@@ -33,7 +33,9 @@ def test_steps_are_those_of_torch_also_after_taking_up_the_state(kind, decay, mo
     if kind == "sgd":
         reference = torch.optim.SGD(theirs.values(), 0.1, momentum, weight_decay=decay)
     else:
-        reference = torch.optim.Adam(theirs.values(), 0.1, (0.8, 0.99), weight_decay=decay)
+        reference = torch.optim.Adam(
+            theirs.values(), 0.1, (0.8, 0.99), weight_decay=decay, fused=True
+        )
     follow(first, ours, range(3))
     follow(reference, theirs, range(3))
     second = Optimizer(ours, kind, **settings)
@@ -48,6 +50,18 @@ def test_steps_are_those_of_torch_also_after_taking_up_the_state(kind, decay, mo
         for key, slot in slots.items():
             assert torch.equal(second.state[name][key], slot)
     assert torch.equal(ours["still"], shaped(0)["still"])
+
+
+def test_adams_fused_steps_are_its_plain_ones_up_to_rounding():
+    ours, theirs = shaped(0), shaped(0)
+    optimizer = Optimizer(ours, "adam", rate=0.1, betas=(0.8, 0.99), decay=0.3)
+    plain = torch.optim.Adam(
+        theirs.values(), 0.1, (0.8, 0.99), weight_decay=0.3, foreach=False, fused=False
+    )
+    follow(optimizer, ours, range(7))
+    follow(plain, theirs, range(7))
+    for name, parameter in ours.items():
+        torch.testing.assert_close(parameter, theirs[name], rtol=1e-5, atol=1e-6)
 
 
 def test_moments_are_the_slots_of_the_parameters_shape():

@@ -1,11 +1,11 @@
 """The loss of a minibatch and its gradient, for every seed of an ensemble.
 
-The framework differentiates the whole, or, where the networks are perceptrons, the loss alone
-(``forgetting.perceptron``).
+The framework differentiates the whole, or, where the networks are written out
+(``forgetting.perceptron``), the loss alone.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -19,17 +19,27 @@ from forgetting.tasks import Batch
 
 Terms = dict[str, Tensor]
 Objective = Callable[[Tensor, Any, int], tuple[Terms, Terms]]
-"""Loss of one network: (outputs (B, K), batch, new) -> terms that add up, and other facts."""
+"""Loss: (outputs (B, K), batch, new) -> terms that add up, and other facts. Of one network, or of
+stacked ones when everything has their axis in front."""
 Gradients = Callable[[Any, int, Memory, Context], tuple[Terms, Terms, dict[str, Tensor]]]
 """Sets ``grad`` of an ensemble's parameters: (batch, new, memory, context) -> terms of the loss,
 other facts, and the outputs of all stages where a strategy wants them, detached."""
 
 
-def cross_entropy(logits: Tensor, batch: Batch, new: int) -> tuple[Terms, Terms]:
-    """Return the cross-entropy of a batch and the accuracy on its first ``new`` samples.
+class WrittenOut(Protocol):
+    """Networks whose outputs and gradients are written out, such as ``Perceptron``."""
 
-    Of one network, or of stacked ones when everything has their axis in front.
-    """
+    def forward(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Return the output of every stage, the head's last."""
+
+    def backward(
+        self, inputs: Tensor, outputs: Mapping[str, Tensor], slopes: Mapping[str, Tensor]
+    ) -> None:
+        """Set the gradients, from the loss's derivatives by the outputs of stages."""
+
+
+def cross_entropy(logits: Tensor, batch: Batch, new: int) -> tuple[Terms, Terms]:
+    """Return the cross-entropy of a batch and the accuracy on its first ``new`` samples."""
     competing = logits if batch.mask is None else logits.masked_fill(~batch.mask, -torch.inf)
     targets = batch.targets
     hits = competing.detach()[..., :new, :].argmax(dim=-1) == targets[..., :new]
@@ -42,16 +52,26 @@ def cross_entropy(logits: Tensor, batch: Batch, new: int) -> tuple[Terms, Terms]
 
 
 def gradients_for(
-    ensemble: Ensemble, strategy: Strategy, objective: Objective, *, bfloat16: bool = False
+    ensemble: Ensemble,
+    strategy: Strategy,
+    objective: Objective,
+    *,
+    bfloat16: bool = False,
+    written_out: Callable[[Ensemble], WrittenOut | None] = Perceptron.of,
 ) -> Gradients:
     """Return what computes the gradients of an objective and the terms that a strategy adds.
 
-    ``bfloat16``: the network's products are in that precision.
+    Args:
+        ensemble: The networks.
+        strategy: The strategy.
+        objective: The loss.
+        bfloat16: The networks' products are in that precision.
+        written_out: Returns the networks written out, or None where they are something else.
     """
-    perceptron = Perceptron.of(ensemble) if objective is cross_entropy and not bfloat16 else None
-    if perceptron is None:
+    networks = None if bfloat16 else written_out(ensemble)
+    if networks is None:
         return by_framework(ensemble, strategy, objective, bfloat16=bfloat16)
-    return of_perceptron(perceptron, ensemble, strategy)
+    return by_hand(networks, ensemble, strategy, objective)
 
 
 def by_framework(
@@ -89,14 +109,16 @@ def by_framework(
     return gradients
 
 
-def of_perceptron(perceptron: Perceptron, ensemble: Ensemble, strategy: Strategy) -> Gradients:
-    """Return the fast way: cross-entropy, and whatever a strategy adds to it."""
+def by_hand(
+    networks: WrittenOut, ensemble: Ensemble, strategy: Strategy, objective: Objective
+) -> Gradients:
+    """Return the fast way: networks that are written out, any loss."""
     adds, looked_into = strategy.has("loss"), "activations" in strategy.facts("loss")
 
     def gradients(
         batch: Any, new: int, memory: Memory, context: Context
     ) -> tuple[Terms, Terms, dict[str, Tensor]]:
-        outputs = perceptron.forward(batch.inputs)
+        outputs = networks.forward(batch.inputs)
         head = next(reversed(outputs))
         seen = outputs if looked_into else {head: outputs[head]}
         leaves = {name: output.detach().requires_grad_() for name, output in seen.items()}
@@ -104,7 +126,7 @@ def of_perceptron(perceptron: Perceptron, ensemble: Ensemble, strategy: Strategy
         def of_one(
             net: Net, leaves: Tensors, batch: Any, memory: Memory, context: Context
         ) -> tuple[Terms, Terms]:
-            terms, facts = cross_entropy(leaves[head], batch, new)
+            terms, facts = objective(leaves[head], batch, new)
             known = {"context": context, "activations": leaves}
             terms |= strategy.loss(net, batch, leaves[head], memory, known)
             return terms, facts
@@ -115,11 +137,11 @@ def of_perceptron(perceptron: Perceptron, ensemble: Ensemble, strategy: Strategy
             terms, facts = ensemble.map(of_one, leaves, batch, memory, context)
             own = [p for p in ensemble.params.values() if p.requires_grad]
         else:  # which takes stacked networks as they are, cheaper than mapped
-            terms, facts = cross_entropy(leaves[head], batch, new)
+            terms, facts = objective(leaves[head], batch, new)
         total = sum(terms.values()).sum()
         found = torch.autograd.grad(total, [*leaves.values(), *own], allow_unused=True)
         slopes = dict(zip(leaves, found[: len(leaves)], strict=True))
-        perceptron.backward(batch.inputs, outputs, slopes)
+        networks.backward(batch.inputs, outputs, slopes)
         for parameter, gradient in zip(own, found[len(leaves) :], strict=True):
             if gradient is not None:
                 assert parameter.grad is not None

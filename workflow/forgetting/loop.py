@@ -19,7 +19,8 @@ from torch.utils._pytree import tree_map
 from forgetting import moments
 from forgetting.ensemble import Ensemble, Tensors
 from forgetting.errors import UserError
-from forgetting.gradients import Objective
+from forgetting.gradients import Objective, WrittenOut
+from forgetting.perceptron import Perceptron
 from forgetting.randomness import torch_generator
 from forgetting.recording import Record
 from forgetting.stages import Stages
@@ -43,6 +44,7 @@ class Loop:
         settings: Optimisation,
         objective: Objective,
         *,
+        written_out: Callable[[Ensemble], WrittenOut | None] = Perceptron.of,
         tasks: int,
         name: str,
         seeds: Sequence[int],
@@ -57,6 +59,7 @@ class Loop:
             strategy: The strategy.
             settings: Training settings.
             objective: The loss of a task.
+            written_out: Returns networks of which this is written out; see ``gradients_for``.
             tasks: Number of tasks.
             name: The benchmark's name: the root of the seed tree.
             seeds: The seeds.
@@ -78,7 +81,7 @@ class Loop:
         )
         if start is not None:
             self.ensemble.load(start[1])
-        self.steps = Steps(self.ensemble, strategy, settings, objective)
+        self.steps = Steps(self.ensemble, strategy, settings, objective, written_out)
         self.memory: Memory = strategy.start(self.ensemble)
         self._draws: dict[str, torch.Generator] = {}
         self._fresh, self._own = fresh, strategy.own_steps()

@@ -104,9 +104,12 @@ def squared_gradients(
 class Perceptron:
     """The networks of an ensemble; gradients are written into its parameters."""
 
+    stages: Sequence[str]
+    """The names of the stages."""
+
     def __init__(self, layers: Sequence[Layer], stages: Sequence[str]) -> None:
         """Take the leaves of an ensemble's networks, and the names of their stages."""
-        self._layers, self._stages = layers, stages
+        self._layers, self.stages = layers, stages
         self._room = [(torch.empty_like(w), torch.empty_like(b)) for w, b in layers]
 
     @classmethod
@@ -119,7 +122,7 @@ class Perceptron:
     def forward(self, inputs: Tensor) -> dict[str, Tensor]:
         """Return the output of every stage for inputs ([S,] B, ...); the head's are the logits."""
         units = forward(self._layers, self._vectors(inputs))
-        return dict(zip(self._stages, units, strict=True))
+        return dict(zip(self.stages, units, strict=True))
 
     @torch.no_grad()
     def backward(
@@ -134,7 +137,7 @@ class Perceptron:
                 sees it; the head's is there.
         """
         below = [self._vectors(inputs), *outputs.values()]
-        *more, head = [slopes.get(stage) for stage in self._stages]
+        *more, head = [slopes.get(stage) for stage in self.stages]
         assert head is not None
         trains = [any(p.requires_grad for p in layer) for layer in self._layers]
         for layer, room in zip(self._layers, self._room, strict=True):

@@ -111,19 +111,19 @@ def objective(settings: "Settings") -> Objective:
             own = normalised(own)
         ratio = (log_probability(found, batch.actions) - batch.log_probabilities).exp()
         clipped = ratio.clamp(1 - settings.clip, 1 + settings.clip)
-        policy = -torch.minimum(ratio * own, clipped * own).mean()
+        policy = -torch.minimum(ratio * own, clipped * own).mean(-1)
         error = (found.values - batch.returns).square()
         if settings.clip_value:
             change = (found.values - batch.values).clamp(-settings.clip, settings.clip)
             error = torch.maximum(error, (batch.values + change - batch.returns).square())
-        entropy = (found.log_stds + HALF_LOG_2_PI + 0.5).sum(-1).mean()
+        entropy = (found.log_stds + HALF_LOG_2_PI + 0.5).sum(-1).mean(-1)
         terms = {
             "policy_loss": policy,
-            "value_loss": settings.value_coefficient * error.mean(),
+            "value_loss": settings.value_coefficient * error.mean(-1),
             "entropy_loss": -settings.entropy_coefficient * entropy,
         }
         outside = (ratio.detach() - 1).abs() > settings.clip
-        return terms, {"clipped": outside.to(ratio.dtype).mean()}
+        return terms, {"clipped": outside.to(ratio.dtype).mean(-1)}
 
     return loss
 

@@ -21,6 +21,7 @@ from forgetting.control import ControlBenchmark
 from forgetting.ensemble import Tensors
 from forgetting.errors import UserError
 from forgetting.loop import AtStep, Loop
+from forgetting.perceptron_pair import PerceptronPair
 from forgetting.ppo import Transitions
 from forgetting.randomness import numpy_generator
 from forgetting.rollouts import Policy, Rollout, noise
@@ -84,6 +85,7 @@ class Training(Loop):
             strategy,
             settings,
             ppo.objective(settings),
+            written_out=PerceptronPair.of,
             tasks=benchmark.tasks,
             name=name,
             seeds=seeds,

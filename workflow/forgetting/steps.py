@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from forgetting.ensemble import Ensemble, Tensors
-from forgetting.gradients import Objective, cross_entropy, gradients_for
+from forgetting.gradients import Objective, WrittenOut, cross_entropy, gradients_for
 from forgetting.online import Online, applies
 from forgetting.optimizer import Optimizer
+from forgetting.perceptron import Perceptron
 from forgetting.recording import TOTAL
 from forgetting.strategy import Context, Memory, Strategy, Written
 from forgetting.tasks import Inputs
@@ -29,17 +30,20 @@ class Steps:
         strategy: Strategy,
         settings: Optimisation,
         objective: Objective = cross_entropy,
+        written_out: Callable[[Ensemble], WrittenOut | None] = Perceptron.of,
     ) -> None:
         self.ensemble, self.strategy, self.settings = ensemble, strategy, settings
         self._wanted = strategy.facts("after_step")
-        self._gradients = gradients_for(ensemble, strategy, objective, bfloat16=settings.bfloat16)
+        self._gradients = gradients_for(
+            ensemble, strategy, objective, bfloat16=settings.bfloat16, written_out=written_out
+        )
         sgd = settings.optimizer == "sgd" and settings.momentum == 0 and settings.batch_size == 1
         on_cpu = next(iter(ensemble.params.values())).device.type == "cpu"
         looks = strategy.has("loss") or strategy.has("after_step")
         alone = not looks or (on_cpu and not (strategy.has("after_step") and ensemble.stacked))
         plain = strategy.plain and objective is cross_entropy and not settings.bfloat16
-        written_out = plain and sgd and alone and applies(ensemble.network, on_cpu=on_cpu)
-        self.online = Online(ensemble) if written_out else None
+        online = plain and sgd and alone and applies(ensemble.network, on_cpu=on_cpu)
+        self.online = Online(ensemble) if online else None
         """Steps written out, where nothing but plain steps of one sample is asked for."""
         self.restart()
 
