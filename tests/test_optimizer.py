@@ -31,7 +31,7 @@ def test_steps_are_those_of_torch_also_after_taking_up_the_state(kind, decay, mo
     settings = {"rate": 0.1, "momentum": momentum, "betas": (0.8, 0.99), "decay": decay}
     first = Optimizer(ours, kind, **settings)
     if kind == "sgd":
-        reference = torch.optim.SGD(theirs.values(), 0.1, momentum, weight_decay=decay)
+        reference = torch.optim.SGD(theirs.values(), 0.1, momentum, weight_decay=decay, fused=True)
     else:
         reference = torch.optim.Adam(
             theirs.values(), 0.1, (0.8, 0.99), weight_decay=decay, fused=True
@@ -52,16 +52,31 @@ def test_steps_are_those_of_torch_also_after_taking_up_the_state(kind, decay, mo
     assert torch.equal(ours["still"], shaped(0)["still"])
 
 
-def test_adams_fused_steps_are_its_plain_ones_up_to_rounding():
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
+def test_fused_steps_are_the_plain_ones_up_to_rounding(kind):
     ours, theirs = shaped(0), shaped(0)
-    optimizer = Optimizer(ours, "adam", rate=0.1, betas=(0.8, 0.99), decay=0.3)
-    plain = torch.optim.Adam(
-        theirs.values(), 0.1, (0.8, 0.99), weight_decay=0.3, foreach=False, fused=False
-    )
+    optimizer = Optimizer(ours, kind, rate=0.1, momentum=0.9, betas=(0.8, 0.99), decay=0.3)
+    settings = {"weight_decay": 0.3, "foreach": False, "fused": False}
+    if kind == "sgd":
+        plain = torch.optim.SGD(theirs.values(), 0.1, 0.9, **settings)
+    else:
+        plain = torch.optim.Adam(theirs.values(), 0.1, (0.8, 0.99), **settings)
     follow(optimizer, ours, range(7))
     follow(plain, theirs, range(7))
     for name, parameter in ours.items():
         torch.testing.assert_close(parameter, theirs[name], rtol=1e-5, atol=1e-6)
+
+
+def test_a_parameter_that_starts_to_train_later_has_slots_from_then_on():
+    ours, alone = shaped(0), shaped(0)
+    both = Optimizer(ours, "sgd", rate=0.1, momentum=0.9)
+    single = Optimizer({"still": alone["still"]}, "sgd", rate=0.1, momentum=0.9)
+    follow(both, ours, range(2))
+    for _ in range(3):
+        for optimizer in (both, single):
+            optimizer.params["still"].grad = torch.ones(3)
+            optimizer.step()
+    assert torch.equal(ours["still"], alone["still"])
 
 
 def test_moments_are_the_slots_of_the_parameters_shape():
