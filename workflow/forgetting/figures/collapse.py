@@ -16,6 +16,7 @@ from forgetting import plots, tables
 from forgetting.figures import _frame, _lines, _panels, _scatter
 from forgetting.figures._panels import Drawn, Tables
 from forgetting.settings import Settings
+from forgetting.tables import ranks
 
 MATRICES = {
     "weight": "weights, mean over layers",
@@ -188,8 +189,8 @@ def average_accuracy(given: Tables, settings: AverageAccuracy) -> Drawn:
 def activation_erank(given: Tables, settings: ActivationErank) -> Drawn:
     """A panel per architecture, a line per strategy: eRank of the last hidden stage."""
     runs = _panels.of_benchmark(given, "runs", settings.benchmark)
-    rank = tables.representative_rank(_panels.of_benchmark(given, "erank", settings.benchmark))
-    rank = rank[(rank["matrix"] == "activation") & (rank["statistic"] == tables.ERANK)]
+    rank = ranks.representative_rank(_panels.of_benchmark(given, "erank", settings.benchmark))
+    rank = rank[(rank["matrix"] == "activation") & (rank["statistic"] == ranks.ERANK)]
     drawn = _panels.over_seeds(rank, ["architecture", "strategy", "task"], "value")
     _panels.some(drawn, NONE_LEFT)
     figure, axes = _lines.architecture_panels(
@@ -219,7 +220,7 @@ def erank_by_layer(given: Tables, settings: ErankByLayer) -> Drawn:
     """A panel per layer, from input to head, a line per strategy: eRank over tasks."""
     runs = _panels.of_benchmark(given, "runs", settings.benchmark)
     rows = _panels.of_benchmark(given, "erank", settings.benchmark)
-    rows = rows[(rows["matrix"] == settings.matrix) & (rows["statistic"] == tables.ERANK)]
+    rows = rows[(rows["matrix"] == settings.matrix) & (rows["statistic"] == ranks.ERANK)]
     if settings.architecture is not None:
         rows = rows[rows["architecture"] == settings.architecture]
         runs = runs[runs["architecture"] == settings.architecture]
@@ -272,8 +273,8 @@ def _layer_panel(ax: Axes, drawn: pd.DataFrame, runs: pd.DataFrame, *, tasks: in
 def peak_normalised_erank(given: Tables, settings: PeakNormalisedErank) -> Drawn:
     """A row per architecture, weights beside activations: eRank(t) / max_{u <= t} eRank(u)."""
     runs = _panels.of_benchmark(given, "runs", settings.benchmark)
-    rank = tables.representative_rank(_panels.of_benchmark(given, "erank", settings.benchmark))
-    rank = rank[rank["statistic"] == tables.ERANK + tables.PEAK]
+    rank = ranks.representative_rank(_panels.of_benchmark(given, "erank", settings.benchmark))
+    rank = rank[rank["statistic"] == ranks.ERANK + ranks.PEAK]
     keys = ["matrix", "layer", "architecture", "strategy", "task"]
     drawn = _panels.some(_panels.over_seeds(rank, keys, "value"), NONE_LEFT)
     architectures = plots.in_order(drawn["architecture"])
