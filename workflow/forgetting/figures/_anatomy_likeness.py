@@ -37,11 +37,11 @@ def mixing_forgetting(given: Tables, settings: "MixingForgetting") -> Drawn:
     rows = _anatomy_rows.of_runs(given, "accuracy", settings, shares)
     rows = _anatomy_rows.scenario(given, rows)
     rows = _mixed(rows[(rows["task"] == 1) & rows["after_task"].isin([1, 2])], shares)
-    drawn = _anatomy_rows.over_seeds(
+    drawn = _panels.some_over_seeds(
         rows, ["architecture", "strategy", "mixing", "share", "after_task"]
     )
     after = drawn[drawn["after_task"] == 2]
-    _panels.some(after, _anatomy_rows.NONE_LEFT)
+    _panels.some(after, _panels.NONE_LEFT)
     lowest = after.groupby(["architecture", "mixing"])["mean"].idxmin()
     drawn["lowest"] = drawn.index.isin(lowest)
     figure, axes = _lines.architecture_panels(
@@ -78,7 +78,7 @@ def mixing_overlap(given: Tables, settings: "MixingOverlap") -> Drawn:
     shares = _shares(given, settings)
     runs = _anatomy_rows.of_runs(given, "runs", settings, shares)
     rows = _mixed(_overlaps(given, settings, shares), shares)
-    drawn = _anatomy_rows.over_seeds(
+    drawn = _panels.some_over_seeds(
         rows, ["architecture", "strategy", "mixing", "share", "statistic"]
     )
     figure, axes = _lines.architecture_panels(
@@ -121,10 +121,10 @@ def setup_overlap(given: Tables, settings: "SetupOverlap") -> Drawn:
     wanted = {point.benchmark: point for point in settings.points}
     runs = _anatomy_rows.of_runs(given, "runs", settings, wanted)
     group = ["benchmark", "architecture", "strategy"]
-    lost = _anatomy_rows.over_seeds(_anatomy_rows.lost(given, settings, wanted), group, "lost")
-    overlap = _anatomy_rows.over_seeds(_overlaps(given, settings, wanted), [*group, "statistic"])
+    lost = _panels.some_over_seeds(_anatomy_rows.lost(given, settings, wanted), group, "lost")
+    overlap = _panels.some_over_seeds(_overlaps(given, settings, wanted), [*group, "statistic"])
     drawn = overlap.merge(lost, on=group, suffixes=("_overlap", "_lost"))
-    _panels.some(drawn, _anatomy_rows.NONE_LEFT)
+    _panels.some(drawn, _panels.NONE_LEFT)
     drawn.insert(1, "setup", [wanted[name].setup for name in drawn["benchmark"]])
     drawn.insert(2, "second", [wanted[name].second for name in drawn["benchmark"]])
     architectures = plots.in_order(drawn["architecture"])
@@ -164,7 +164,7 @@ def logit_change(given: Tables, settings: "LogitChange") -> Drawn:
     rows = _anatomy_rows.of_benchmark(given, "logit_change", settings, ladder)
     rows = rows[(rows["task"] == 2) & rows["statistic"].isin(AGREEMENT)]
     rows = rows.assign(learning_rate=rows["strategy"].map(_ladders.rung))
-    drawn = _anatomy_rows.over_seeds(
+    drawn = _panels.some_over_seeds(
         rows, ["architecture", "strategy", "learning_rate", "statistic"]
     )
     architectures = plots.in_order(drawn["architecture"])

@@ -40,7 +40,7 @@ def cka_by_stage(given: Tables, settings: "CkaByStage") -> Drawn:
     runs = _anatomy_rows.of_benchmark(given, "runs", settings, [settings.strategy])
     rows = _anatomy_rows.of_benchmark(given, "cka", settings, [settings.strategy])
     rows = rows[(rows["task"] == 2) & rows["statistic"].isin(ESTIMATORS)]
-    drawn = _anatomy_rows.over_seeds(
+    drawn = _panels.some_over_seeds(
         rows, ["architecture", "strategy", "depth", "layer", "statistic"]
     )
     figure, axes = _lines.architecture_panels(drawn, x="", y="CKA, before and\nafter task 2")
@@ -134,7 +134,7 @@ def cka_by_strength(given: Tables, settings: "CkaByStrength") -> Drawn:
     runs = _anatomy_rows.of_benchmark(given, "runs", settings, entries)
     rows = _anatomy_rows.of_benchmark(given, "cka", settings, entries)
     rows = rows[(rows["task"] == 2) & (rows["statistic"] == settings.statistic)]
-    drawn = _anatomy_rows.over_seeds(
+    drawn = _panels.some_over_seeds(
         rows, ["architecture", "strategy", "depth", "layer", "statistic"]
     )
     methods = [method for method in methods if method.among(drawn["strategy"])]
@@ -189,7 +189,7 @@ def _subspaces(
     if rows["value"].isna().any():
         notes.append("Gaps: activations that do not vary along k directions.")
     rows = pd.concat([rows, chance.assign(condition="chance")])
-    drawn = _anatomy_rows.over_seeds(rows, [*stage, "condition", "k"])
+    drawn = _panels.some_over_seeds(rows, [*stage, "condition", "k"])
     return drawn, f"first k = {k} principal directions", notes
 
 

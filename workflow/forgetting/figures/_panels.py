@@ -19,6 +19,7 @@ from forgetting.settings import Settings
 
 Tables = Mapping[str, pd.DataFrame]
 Drawn = tuple[Figure, pd.DataFrame]
+NONE_LEFT = "no seed has the values (every run diverged before, or is not measured)"
 S = TypeVar("S", bound=Settings)
 
 
@@ -78,6 +79,11 @@ def over_seeds(rows: pd.DataFrame, keys: Sequence[str], value: str) -> pd.DataFr
         mean, low, high = statistics.interval(cells[value].to_numpy())
         drawn.append([*group, mean, low, high, len(cells)])
     return pd.DataFrame(drawn, columns=[*keys, "mean", "ci_low", "ci_high", "n_seeds"])
+
+
+def some_over_seeds(rows: pd.DataFrame, keys: Sequence[str], value: str = "value") -> pd.DataFrame:
+    """From `over_seeds`; Nothing where no seed has a value."""
+    return some(over_seeds(rows, keys, value), NONE_LEFT)
 
 
 def seed_count(runs: pd.DataFrame) -> str:

@@ -130,7 +130,7 @@ def curvature_factors(given: Tables, settings: "CurvatureFactors") -> Drawn:
     rows = _method_rows.of_benchmark(given, "kfac", name, chosen)
     rows = rows[(rows["moment"] == "init") & (rows["split"] == settings.split)]
     rows = rows[rows["statistic"].isin(FACTORS)]
-    drawn = _method_rows.over_seeds(rows, ["statistic", "layer", "task"])
+    drawn = _panels.some_over_seeds(rows, ["statistic", "layer", "task"])
     runs = _method_rows.about(runs, rows)
     shown = [statistic for statistic in FACTORS if (drawn["statistic"] == statistic).any()]
     styles = layer_looks(list(drawn["layer"].unique()))

@@ -32,7 +32,7 @@ def regularisation_ablation(given: Tables, settings: "RegularisationAblation") -
     ]
     there = [rows for rows in found if len(rows)] or found[:1]
     rows = pd.concat(there, ignore_index=True)
-    drawn = _method_rows.over_seeds(rows, ["shown", "strategy", "task"])
+    drawn = _panels.some_over_seeds(rows, ["shown", "strategy", "task"])
     strategies = [s for s in settings.strategies if (runs["strategy"] == s).any()]
     figure, axes = _frame.panels(1, len(SHOWN), height=0.75 + 0.27 * len(strategies), sharey=True)
     metric = _method_rows.metric_label(given, name)

@@ -22,7 +22,6 @@ MATRICES = {
     "weight": "weights, mean over layers",
     "activation": "activations, last hidden stage",
 }
-NONE_LEFT = "no seed has the values (every run diverged before, or is not measured)"
 
 
 class OfBenchmark(Settings):
@@ -86,7 +85,7 @@ def accuracy_over_tasks(given: Tables, settings: AccuracyOverTasks) -> Drawn:
         ["architecture", "strategy", "after_task", "task"],
         "value",
     ).assign(line="task")
-    _panels.some(drawn, NONE_LEFT)
+    _panels.some(drawn, _panels.NONE_LEFT)
     once = rows[~rows["strategy"].isin(whole) & (rows["after_task"] == tasks)]
     once = once.groupby([*tables.ID, "after_task"], as_index=False).agg({"value": "mean"})
     reference = _panels.over_seeds(once, ["architecture", "strategy", "after_task"], "value")
@@ -163,8 +162,7 @@ def average_accuracy(given: Tables, settings: AverageAccuracy) -> Drawn:
     metric = _panels.metric_of(given, settings.benchmark, settings.metric)
     rows = _panels.of_benchmark(given, "scores", settings.benchmark)
     keys = ["architecture", "strategy", "after_task"]
-    drawn = _panels.over_seeds(rows[rows["metric"] == metric], keys, "average_accuracy")
-    _panels.some(drawn, NONE_LEFT)
+    drawn = _panels.some_over_seeds(rows[rows["metric"] == metric], keys, "average_accuracy")
     label = "accuracy, mean over\nthe tasks learned"
     figure, axes = _lines.architecture_panels(drawn, x="tasks learned", y=label)
     for architecture, ax in axes.items():
@@ -191,8 +189,7 @@ def activation_erank(given: Tables, settings: ActivationErank) -> Drawn:
     runs = _panels.of_benchmark(given, "runs", settings.benchmark)
     rank = ranks.representative_rank(_panels.of_benchmark(given, "erank", settings.benchmark))
     rank = rank[(rank["matrix"] == "activation") & (rank["statistic"] == ranks.ERANK)]
-    drawn = _panels.over_seeds(rank, ["architecture", "strategy", "task"], "value")
-    _panels.some(drawn, NONE_LEFT)
+    drawn = _panels.some_over_seeds(rank, ["architecture", "strategy", "task"])
     figure, axes = _lines.architecture_panels(
         drawn, x="tasks learned", y="effective rank", sharey=False
     )
@@ -225,8 +222,8 @@ def erank_by_layer(given: Tables, settings: ErankByLayer) -> Drawn:
         rows = rows[rows["architecture"] == settings.architecture]
         runs = runs[runs["architecture"] == settings.architecture]
     keys = ["architecture", "depth", "layer", "strategy", "task"]
-    drawn = _panels.over_seeds(rows, keys, "value")
-    layers = _panels.some(drawn, NONE_LEFT)[keys[:3]].drop_duplicates()
+    drawn = _panels.some_over_seeds(rows, keys)
+    layers = drawn[keys[:3]].drop_duplicates()
     titles = [f"{plots.name(a)}: {layer}" for a, _, layer in layers.to_numpy()]
     if max(map(len, titles)) > 24:  # the gates of recurrent layers have long names
         titles = [title.replace(": ", "\n") for title in titles]
@@ -276,7 +273,7 @@ def peak_normalised_erank(given: Tables, settings: PeakNormalisedErank) -> Drawn
     rank = ranks.representative_rank(_panels.of_benchmark(given, "erank", settings.benchmark))
     rank = rank[rank["statistic"] == ranks.ERANK + ranks.PEAK]
     keys = ["matrix", "layer", "architecture", "strategy", "task"]
-    drawn = _panels.some(_panels.over_seeds(rank, keys, "value"), NONE_LEFT)
+    drawn = _panels.some_over_seeds(rank, keys)
     architectures = plots.in_order(drawn["architecture"])
     matrices = [matrix for matrix in MATRICES if (drawn["matrix"] == matrix).any()]
     figure, axes = _frame.panels(len(architectures), len(matrices), sharex=True)
@@ -314,7 +311,7 @@ def forgetting_against_rank(given: Tables, settings: ForgettingAgainstRank) -> D
     metric = _panels.metric_of(given, settings.benchmark, settings.metric)
     rows = _panels.of_benchmark(given, "forgetting_rank", settings.benchmark)
     rows = rows[rows["metric"] == metric].dropna(subset=["forgetting", "rank_lost"])
-    _panels.some(rows, NONE_LEFT)
+    _panels.some(rows, _panels.NONE_LEFT)
     columns = ["matrix", "layer", "architecture", "strategy", "seed", "task"]
     points = rows[[*columns, "rank_lost", "forgetting"]].assign(kind="point")
     found = _scatter.correlations(rows, list(MATRICES))
