@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from forgetting import plots
+from forgetting import plots, wording
 from forgetting.figures import _anatomy_rows, _frame, _ladders, _lines, _panels, _scatter
 from forgetting.figures._lines import DASHED, DOTTED, HUES, MARKERS, Line
 from forgetting.figures._panels import Drawn, Tables
@@ -139,7 +139,7 @@ def setup_overlap(given: Tables, settings: "SetupOverlap") -> Drawn:
         for ax, architecture in zip(row, architectures, strict=True):
             here = (drawn["architecture"] == architecture) & (drawn["statistic"] == statistic)
             _scatter.crosses(ax, drawn[here], looks)
-            ax.set_title(f"{plots.name(architecture)}: {OVERLAPS[statistic]}", loc="left")
+            ax.set_title(f"{wording.name(architecture)}: {OVERLAPS[statistic]}", loc="left")
     _panels.finish(
         figure,
         runs,
@@ -182,7 +182,7 @@ def logit_change(given: Tables, settings: "LogitChange") -> Drawn:
             ax.set_xticks(rates, [_ladders.number(rate) for rate in rates])
             ax.minorticks_off()
     for ax, architecture in zip(axes[0], architectures, strict=True):
-        ax.set_title(plots.name(architecture), loc="left", weight="bold")
+        ax.set_title(wording.name(architecture), loc="left", weight="bold")
     for ax in axes[-1]:
         ax.set_xlabel("learning rate of task 2")
     _panels.finish(
@@ -214,7 +214,7 @@ def _mixing_lines(mixings: Iterable[str]) -> dict[str, Line]:
     """A line per kind of mixing."""
     return {
         mixing: Line(
-            plots.name(mixing).lower(), HUES[number % len(HUES)], MARKERS[number % len(MARKERS)]
+            wording.name(mixing).lower(), HUES[number % len(HUES)], MARKERS[number % len(MARKERS)]
         )
         for number, mixing in enumerate(sorted(set(mixings)))
     }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from matplotlib.axes import Axes
 
-from forgetting import plots
+from forgetting import plots, wording
 from forgetting.figures import _anatomy_rows, _frame, _ladders, _lines, _panels
 from forgetting.figures._anatomy_rows import ALONE
 from forgetting.figures._lines import DASHED, DOTTED, Line
@@ -101,7 +101,7 @@ def subspace_by_method(given: Tables, settings: "SubspaceByMethod") -> Drawn:
     columns = len(methods)
     figure, axes = _frame.panels(2 * len(architectures), columns, height=1.55, sharey=True)
     for above, below, architecture in zip(axes[::2], axes[1::2], architectures, strict=True):
-        above[0].set_ylabel(f"{plots.name(architecture)}\nsubspace similarity")
+        above[0].set_ylabel(f"{wording.name(architecture)}\nsubspace similarity")
         mine = upper[upper["architecture"] == architecture]
         for ax, method in zip(above, methods, strict=True):
             _conditions(ax, mine[mine["strategy"] == method.shown])
@@ -149,7 +149,7 @@ def cka_by_strength(given: Tables, settings: "CkaByStrength") -> Drawn:
     figure, axes = _frame.panels(len(architectures), columns, height=1.75, sharey=True)
     for row, architecture in zip(axes, architectures, strict=True):
         mine = drawn[drawn["architecture"] == architecture]
-        label = f"{plots.name(architecture)}\nCKA"
+        label = f"{wording.name(architecture)}\nCKA"
         _ladders.strength_panels(row, mine, methods, y=label)
     _panels.finish(
         figure,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from forgetting import plots
+from forgetting import plots, wording
 from forgetting.figures import _anatomy_rows, _classes, _frame, _heat, _ladders, _lines, _panels
 from forgetting.figures._anatomy_rows import ALONE
 from forgetting.figures._lines import DOTTED, Line
@@ -181,7 +181,7 @@ def semantic_setups(given: Tables, settings: "SemanticSetups") -> Drawn:
         mine = (drawn["architecture"] == architecture) & (drawn["benchmark"] == benchmark)
         _classes.lines(ax, drawn[mine], looks)
         _panels.share_axis(ax, drawn["mean"].min())
-        heading = f"{plots.name(architecture)}\n" if several else ""
+        heading = f"{wording.name(architecture)}\n" if several else ""
         ax.set_title(heading + titles[benchmark], loc="left")
     _panels.finish(
         figure,
@@ -190,7 +190,7 @@ def semantic_setups(given: Tables, settings: "SemanticSetups") -> Drawn:
         benchmark="",
         what="  ·  ".join(
             [
-                *([] if several else [plots.name(panels[0][0])]),
+                *([] if several else [wording.name(panels[0][0])]),
                 plots.look(settings.strategy).label,
                 _anatomy_rows.metrics(given, titles),
             ]

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MultipleLocator, PercentFormatter
 
-from forgetting import plots, statistics, tables
+from forgetting import plots, statistics, tables, wording
 from forgetting.errors import UserError
 from forgetting.figures import _frame
 from forgetting.settings import Settings
@@ -117,8 +117,8 @@ def footnotes(
         benchmark, architecture, strategy = (str(entry) for entry in group)
         where = ", ".join(str(task) for task in sorted(rows["diverged_task"].dropna().unique()))
         all_seeds = (runs[tables.GROUP] == list(group)).all(axis=1).sum()
-        label = f"{plots.name(architecture)} {plots.look(strategy).label}"
-        label += f" on {plots.name(benchmark)}:" if several else ""
+        label = f"{wording.name(architecture)} {plots.look(strategy).label}"
+        label += f" on {wording.name(benchmark)}:" if several else ""
         parts.append(f"{label} {len(rows)} of {all_seeds} (task {where})")
     listed = "; ".join(parts)
     return [f"{counted}.", f"Diverged, and left out from there on: {listed}."]
@@ -230,7 +230,7 @@ def finish(
     key: Sequence[str | Line2D] = (),
 ) -> None:
     """Frame a figure of one benchmark ("" for several); stand-in data are marked in colour."""
-    subtitle = [plots.name(benchmark), what]
+    subtitle = [wording.name(benchmark), what]
     marked = stand_in(runs)
     if not marked:
         datasets = ", ".join(sorted(runs["datasets"].dropna().unique()))

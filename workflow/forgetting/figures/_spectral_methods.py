@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from forgetting import plots, tables
+from forgetting import plots, tables, wording
 from forgetting.figures import _frame, _method_rows, _panels
 from forgetting.figures._panels import Drawn, Tables
 
@@ -120,7 +120,7 @@ def run_time(given: Tables, settings: "RunTime") -> Drawn:
         high = drawn.loc[drawn["benchmark"] == name, ["mean", "ci_high"]].max().max()
         ax.set_xlim(0, 1.08 * high)
         ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-        ax.set_title(plots.name(name), loc="left", weight="bold")
+        ax.set_title(wording.name(name), loc="left", weight="bold")
     _panels.outer_labels(
         axes, columns, x=f"time relative to {plots.look(settings.reference).label}"
     )
@@ -142,7 +142,7 @@ def run_time(given: Tables, settings: "RunTime") -> Drawn:
             *(
                 [
                     f"Left out, without finished seeds of {plots.look(settings.reference).label}: "
-                    f"{', '.join(plots.name(name) for name in left)}."
+                    f"{', '.join(wording.name(name) for name in left)}."
                 ]
                 if left
                 else []

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from forgetting import plots, tables
+from forgetting import plots, tables, wording
 from forgetting.figures import _frame, _lines, _panels, _scatter
 from forgetting.figures._panels import Drawn, Tables
 from forgetting.settings import Settings
@@ -112,7 +112,7 @@ def accuracy_over_tasks(given: Tables, settings: AccuracyOverTasks) -> Drawn:
                     end = ax.get_xlim()[1]
                     _frame.end_label(ax, end, row["mean"], look.label, look.colour)
             label = _panels.label_of(runs, architecture, strategy).replace("\n", ", ")
-            lines = f"{plots.name(architecture)}\n{label}"
+            lines = f"{wording.name(architecture)}\n{label}"
             ax.set_title(lines, color=plots.look(strategy).colour, loc="left")
     notes = _panels.footnotes(runs)
     notes.append("Numbers mark tasks where they are learned; before that their lines are faint.")
@@ -224,7 +224,7 @@ def erank_by_layer(given: Tables, settings: ErankByLayer) -> Drawn:
     keys = ["architecture", "depth", "layer", "strategy", "task"]
     drawn = _panels.some_over_seeds(rows, keys)
     layers = drawn[keys[:3]].drop_duplicates()
-    titles = [f"{plots.name(a)}: {layer}" for a, _, layer in layers.to_numpy()]
+    titles = [f"{wording.name(a)}: {layer}" for a, _, layer in layers.to_numpy()]
     if max(map(len, titles)) > 24:  # the gates of recurrent layers have long names
         titles = [title.replace(": ", "\n") for title in titles]
     layers = layers.assign(title=titles)
@@ -287,7 +287,7 @@ def peak_normalised_erank(given: Tables, settings: PeakNormalisedErank) -> Drawn
             _panels.task_axis(ax, int(drawn["task"].max()), first=0)
             _panels.rank_axis(ax, drawn[drawn["matrix"] == matrix], highest=1.02)
             ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0, decimals=0))
-            ax.set_title(f"{plots.name(architecture)}: {MATRICES[matrix]}", loc="left")
+            ax.set_title(f"{wording.name(architecture)}: {MATRICES[matrix]}", loc="left")
     for ax in axes[-1]:
         ax.set_xlabel("tasks learned")
     _panels.finish(
@@ -330,7 +330,7 @@ def forgetting_against_rank(given: Tables, settings: ForgettingAgainstRank) -> D
             mine = (points["matrix"] == matrix) & (points["architecture"] == architecture)
             _scatter.points(ax, points[mine])
             here = found[(found["matrix"] == matrix) & (found["architecture"] == architecture)]
-            title = f"{plots.name(architecture)}: {MATRICES[matrix]}\n{_scatter.in_words(here)}"
+            title = f"{wording.name(architecture)}: {MATRICES[matrix]}\n{_scatter.in_words(here)}"
             ax.set_title(title, loc="left", fontsize=plots.SMALL, linespacing=1.3)
     together = found[found["architecture"] == ""]
     notes = [
