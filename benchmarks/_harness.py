@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 Turn = Callable[[], float]
 Clock = Literal["wall", "cpu"]
@@ -84,6 +84,12 @@ class Row:
     """Called after the turns."""
     hardware: str = ""
     """What is not there, so that the turns only show that the code runs."""
+
+    @classmethod
+    def alone(cls, work: str, ours: Turn, limit: float, **more: Any) -> "Row":
+        """Return a row that is against nothing: seconds, unless told, of which there is a most."""
+        goal = Goal(limit, "at most")
+        return cls(work, "-", ours, goal=goal, **{"value": "seconds", **more})
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from benchmarks._harness import Goal, Row, Scale
+from benchmarks._harness import Row, Scale
 from benchmarks.quick_preset import ROOT, run, snakemake
 
 PARSE = """
@@ -39,17 +39,5 @@ def rows(scale: Scale) -> Iterator[Row]:
             config = [f"preset={preset}", "download=true", f"results={folder}/results"]
             return snakemake("--cores", "2", "--dry-run", "--quiet", "--config", *config).wall
 
-    yield Row(
-        f"dry run of the {preset} preset, all studies",
-        "-",
-        dry,
-        goal=Goal(10.0, "at most"),
-        value="seconds",
-    )
-    yield Row(
-        f"our part in parsing the {preset} preset, CPU seconds",
-        "-",
-        ours,
-        goal=Goal(1.0, "at most"),
-        value="seconds",
-    )
+    yield Row.alone(f"dry run of the {preset} preset, all studies", dry, 10.0)
+    yield Row.alone(f"our part in parsing the {preset} preset, CPU seconds", ours, 1.0)

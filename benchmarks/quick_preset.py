@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks._harness import Goal, NotMeasured, Row, Scale
+from benchmarks._harness import NotMeasured, Row, Scale
 
 ROOT = Path(__file__).parents[1]
 ONE_RUN = "quick/collapse/runs/split-mnist/mlp/sgd/seeds0-2/run.json"
@@ -53,40 +53,25 @@ def rows(scale: Scale) -> Iterator[Row]:
             counts, spent = jobs(found[0].shown), starts()
             return sum(spent.values()) / sum(counts[name] for name in spent)
 
+        def share() -> float:
+            return sum(starts().values()) / found[0].cpu
+
+        def again() -> float:
+            return snakemake("--cores", "2", *targets, *config).wall
+
         about = f"the quick preset, {'one run' if scale.tiny else 'all studies'}"
-        yield Row(
+        yield Row.alone(
             f"{about}, 2 cores, clean results",
-            "-",
             whole,
-            goal=Goal(18 * 60, "at most"),
-            value="seconds",
+            18 * 60,
             most=1,
             remark=lambda: f"{sum(jobs(found[0].shown).values())} jobs, {found[0].cpu:.0f} CPU s",
         )
-        yield Row(
-            f"{about}: start-up, CPU seconds a job",
-            "-",
-            a_job,
-            goal=Goal(2.5, "at most"),
-            value="seconds",
-            most=1,
+        yield Row.alone(f"{about}: start-up, CPU seconds a job", a_job, 2.5, most=1)
+        yield Row.alone(
+            f"{about}: start-up, share of all CPU time", share, 0.25, value="share", most=1
         )
-        yield Row(
-            f"{about}: start-up, share of all CPU time",
-            "-",
-            lambda: sum(starts().values()) / found[0].cpu,
-            goal=Goal(0.25, "at most"),
-            value="share",
-            most=1,
-        )
-        yield Row(
-            f"{about}, nothing to do",
-            "-",
-            lambda: snakemake("--cores", "2", *targets, *config).wall,
-            goal=Goal(10.0, "at most"),
-            value="seconds",
-            most=1,
-        )
+        yield Row.alone(f"{about}, nothing to do", again, 10.0, most=1)
 
 
 def snakemake(*arguments: str) -> Spent:
@@ -95,8 +80,7 @@ def snakemake(*arguments: str) -> Spent:
     Raises:
         NotMeasured: It failed.
     """
-    spent = run([sys.executable, "-m", "snakemake", "--scheduler", "greedy", *arguments])
-    return spent
+    return run([sys.executable, "-m", "snakemake", "--scheduler", "greedy", *arguments])
 
 
 def run(command: list[str]) -> Spent:

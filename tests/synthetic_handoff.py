@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from forgetting import tables
+from forgetting.tables.scores import scores
 
 KEPT = {"mnist-fashion": 0.35, "fashion-to-mnist": 0.15, "mnist-fashion-own-heads": 0.8}
 STRATEGIES = ["adam", "adam-reset", "joint"]
@@ -52,7 +53,7 @@ def study() -> dict[str, pd.DataFrame]:
                         rows[name].append({**identity, **row})
     found = {name: pd.DataFrame(table) for name, table in rows.items()}
     found["runs"] = found["runs"].astype({"diverged_task": "Int64", "diverged_step": "Int64"})
-    found["scores"] = tables.scores(found["accuracy"])
+    found["scores"] = scores(found["accuracy"])
     return found
 
 

@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 
 from forgetting import spectra, tables
+from forgetting.tables.of_measures import EIGENVALUES
+from forgetting.tables.performance import rank_and_performance
 
 PLASTIC = {  # how much of what a strategy learned at first it learns at last
     "sgd": 0.3,
@@ -96,14 +98,12 @@ def study() -> dict[str, pd.DataFrame]:
     rows["history"] = list(_agents(rows["runs"]))
     found = {name: pd.DataFrame(table) for name, table in rows.items()}
     curvature = found.pop("curvature")
-    nodes = curvature["statistic"].isin(tables.EIGENVALUES)
+    nodes = curvature["statistic"].isin(EIGENVALUES)
     found["spectra"] = (
         curvature[nodes].drop(columns=["eps", "layer", "samples"]).reset_index(drop=True)
     )
     found["hessian"] = curvature[~nodes].reset_index(drop=True)
-    found["rank_and_performance"] = tables.rank_and_performance(
-        found["hessian"], found["performance"]
-    )
+    found["rank_and_performance"] = rank_and_performance(found["hessian"], found["performance"])
     found["runs"] = found["runs"].astype(dict.fromkeys(["diverged_task", "diverged_step"], "Int64"))
     return found
 

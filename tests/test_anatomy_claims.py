@@ -13,6 +13,7 @@ import pytest
 from forgetting import study as studies
 from forgetting import tables, verdicts
 from forgetting.claims import expand
+from forgetting.tables.scores import scores
 from studies import REPOSITORY
 
 CLAIMS = expand(studies.load(REPOSITORY, "anatomy").raw["claims"])
@@ -79,7 +80,7 @@ def planted(sign, *, sgd_loss=0.3):
                 noisy = row["value"] + rng.normal(0, 0.001)
                 rows[name].append({**run, **row, "value": noisy})
     found = {name: pd.DataFrame(table) for name, table in rows.items()}
-    return {**found, "scores": tables.scores(found["accuracy"])}
+    return {**found, "scores": scores(found["accuracy"])}
 
 
 def _accuracy(run, sign, sgd_loss):

@@ -32,3 +32,10 @@ def test_every_figure_that_a_claim_names_is_drawn(name: str) -> None:
 def test_no_two_figures_have_the_same_labels(name: str) -> None:
     labels = [tuple(figure.labels.items()) for figure in plan(name).figures.values()]
     assert len(labels) == len(set(labels)) > 1
+
+
+def test_labels_name_a_benchmark_in_words() -> None:
+    figures = plan("spectral").figures
+    name = "performance-permuted"
+    assert figures[name].labels == {"figure": "performance permuted", "benchmark": "Permuted MNIST"}
+    assert figures["spectra~permuted-mnist"].labels["benchmark"] == "Permuted MNIST"

@@ -11,6 +11,7 @@ import pytest
 from forgetting import study as studies
 from forgetting import tables, verdicts
 from forgetting.claims import expand
+from forgetting.tables.scores import scores
 from studies import REPOSITORY
 
 RAW = studies.load(REPOSITORY, "handoff").raw
@@ -78,7 +79,7 @@ def planted(
             if strategy != "joint":
                 rows["learning_curve"] += _curve(run, a, b, left, epochs=epochs, half=half)
     found = {name: pd.DataFrame(table) for name, table in rows.items()}
-    return {**found, "scores": tables.scores(found["accuracy"])}
+    return {**found, "scores": scores(found["accuracy"])}
 
 
 def _curve(run, a, b, left, *, epochs, half):

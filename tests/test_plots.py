@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forgetting import plots
+from forgetting import plots, wording
 from forgetting.figures import _frame
 
 
@@ -55,7 +55,7 @@ def test_an_unlisted_strategy_looks_the_same_wherever_it_is_drawn():
     ],
 )
 def test_entries_are_written_for_readers(entry, written):
-    assert plots.name(entry) == written
+    assert wording.name(entry) == written
 
 
 def test_order_is_the_modules_then_the_alphabet():

@@ -9,6 +9,11 @@ import pytest
 from forgetting import statistics, tables
 from forgetting.commands import collect
 from forgetting.errors import UserError
+from forgetting.tables import of_measures, of_runs, ranks
+from forgetting.tables.continued import continued
+from forgetting.tables.performance import performance, rank_and_performance
+from forgetting.tables.scores import SCORES, scores
+from forgetting.tables.summary import summary
 from synthetic_runs import ABOUT, BENCHMARKS, DIVERGED, write_study
 
 
@@ -19,18 +24,18 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], list[Pa
 
 @pytest.fixture(scope="module")
 def built(study: tuple[list[Path], list[Path]]) -> dict[str, pd.DataFrame]:
-    records = tables.read_records(study[0])
-    accuracy, runs = tables.accuracy(records), tables.runs(records, ABOUT)
-    erank = tables.measure(study[1])
-    scores = tables.scores(accuracy)
+    records = of_runs.read_records(study[0])
+    accuracy, runs = of_runs.accuracy(records), of_runs.runs(records, ABOUT)
+    erank = of_measures.measure(study[1])
+    scored = scores(accuracy)
     return {
         "accuracy": accuracy,
         "runs": runs,
         "erank": erank,
-        "scores": scores,
-        "forgetting_rank": tables.forgetting_rank(scores, erank),
-        "representative_rank": tables.representative_rank(erank),
-        "summary": tables.summary(scores, runs, erank),
+        "scores": scored,
+        "forgetting_rank": ranks.forgetting_rank(scored, erank),
+        "representative_rank": ranks.representative_rank(erank),
+        "summary": summary(scored, runs, erank),
     }
 
 
@@ -51,10 +56,10 @@ def test_accuracy_holds_every_row_of_every_run(study, built):
 
 
 def test_row_order_does_not_depend_on_the_order_of_files(study, built):
-    backwards = tables.read_records(study[0][::-1])
-    pd.testing.assert_frame_equal(tables.accuracy(backwards), built["accuracy"])
-    pd.testing.assert_frame_equal(tables.runs(backwards, ABOUT), built["runs"])
-    pd.testing.assert_frame_equal(tables.measure(study[1][::-1]), built["erank"])
+    backwards = of_runs.read_records(study[0][::-1])
+    pd.testing.assert_frame_equal(of_runs.accuracy(backwards), built["accuracy"])
+    pd.testing.assert_frame_equal(of_runs.runs(backwards, ABOUT), built["runs"])
+    pd.testing.assert_frame_equal(of_measures.measure(study[1][::-1]), built["erank"])
 
 
 def history(folder: Path, rows: list[tuple], seeds: dict[str, dict], name: str) -> tuple:
@@ -79,14 +84,14 @@ def test_training_is_told_by_epoch_and_online_accuracy_is_the_last_ones(tmp_path
     ]
     seeds = {"0": {"status": "finished"}, "1": {"status": "diverged", "task": 2, "step": 3}}
     records = [history(tmp_path / "a", rows, seeds, "permuted")]
-    by_epoch = tables.history(records)
+    by_epoch = of_runs.history(records)
     first = by_epoch[(by_epoch["seed"] == 0) & (by_epoch["task"] == 1)]
     assert {(row.epoch, row.statistic): row.value for row in first.itertuples()} == {
         (1, "accuracy"): pytest.approx((4 * 0.5 + 1.0) / 5),
         (2, "accuracy"): pytest.approx(4 * 0.75 / 5),
         (1, "loss"): 9.0,
     }
-    found = tables.online(records)
+    found = of_runs.online(records)
     assert list(found.columns) == [*tables.ID, "task", "value"]
     values = {(row.seed, row.task): row.value for row in found.itertuples()}
     assert values == {
@@ -100,7 +105,7 @@ def test_performance_is_in_the_metric_of_its_benchmark(built):
     runs = built["runs"].copy()
     online = runs[runs["benchmark"] == "split-short"][tables.ID].assign(task=1, value=0.5)
     runs.loc[runs["benchmark"] == "split-short", "scenario_metric"] = "online"
-    found = tables.performance(built["accuracy"], runs, online)
+    found = performance(built["accuracy"], runs, online)
     first = found["benchmark"] == "split-short"
     assert set(found.loc[first, "metric"]) == {"online"}
     assert (found.loc[first, "value"] == 0.5).all()
@@ -144,17 +149,17 @@ def spectrum(folder: Path) -> Path:
 
 def test_eigenvalues_have_a_table_of_their_own(tmp_path):
     path = spectrum(tmp_path)
-    rest, single = tables.measure([path]), tables.spectra([path])
+    rest, single = of_measures.measure([path]), of_measures.spectra([path])
     assert len(rest) + len(single) == len(pd.read_parquet(path))
     assert set(single["statistic"]) == {"ritz_value", "ritz_weight"}
     assert not set(rest["statistic"]) & set(single["statistic"])
 
 
 def test_rank_at_a_start_stands_beside_what_was_learned_then(tmp_path):
-    hessian = tables.measure([spectrum(tmp_path)])
+    hessian = of_measures.measure([spectrum(tmp_path)])
     names = {"benchmark": "split-short", "architecture": "mlp", "strategy": "sgd", "seed": 0}
     learned = [{**names, "task": task, "metric": "online", "value": task / 10} for task in (1, 2)]
-    found = tables.rank_and_performance(hessian, pd.DataFrame(learned))
+    found = rank_and_performance(hessian, pd.DataFrame(learned))
     rows = {(row.estimator, row.eps): row.epsilon_rank for row in found.itertuples()}
     assert rows == pytest.approx(
         {
@@ -180,7 +185,7 @@ def test_runs_names_the_diverged_seed_and_where(built):
 
 def test_real_data_keeps_the_evidence_of_the_spec(tmp_path):
     records, _ = write_study(tmp_path, stand_in=False)
-    assert set(tables.runs(tables.read_records(records), ABOUT)["evidence"]) == {"reduced"}
+    assert set(of_runs.runs(of_runs.read_records(records), ABOUT)["evidence"]) == {"reduced"}
 
 
 def test_scores_are_those_of_the_matrix_up_to_t(built):
@@ -189,7 +194,7 @@ def test_scores_are_those_of_the_matrix_up_to_t(built):
     for t in (2, 3, 5):
         row = one(built["scores"], **SGD, metric="task_masked", after_task=t).iloc[0]
         until = matrix[: t + 1, :t]
-        for name in tables.SCORES:
+        for name in SCORES:
             assert row[name] == pytest.approx(getattr(statistics, name)(until), abs=1e-12)
         lost = np.mean([max(matrix[1:t, j]) - matrix[t, j] for j in range(t - 1)])
         assert row["forgetting"] == pytest.approx(lost, abs=1e-12)
@@ -217,17 +222,17 @@ def test_joint_evaluated_once_has_only_its_final_accuracy(built):
 
 def test_unseen_tasks_left_out_leave_forward_transfer_alone_undefined(built):
     seen = built["accuracy"].query("task <= after_task")
-    table = one(tables.scores(seen), **SGD, metric="task_masked").set_index("after_task")
+    table = one(scores(seen), **SGD, metric="task_masked").set_index("after_task")
     every = one(built["scores"], **SGD, metric="task_masked").set_index("after_task")
     assert table["forward_transfer"].isna().all()
-    rest = [name for name in tables.SCORES if name != "forward_transfer"]
+    rest = [name for name in SCORES if name != "forward_transfer"]
     pd.testing.assert_frame_equal(table[rest], every[rest])
 
 
 def test_peak_normalised_divides_by_the_running_maximum(built):
     layer = one(built["erank"], **SGD, matrix="activation", layer="stage3")
-    raw = one(layer, statistic=tables.ERANK).set_index("task")["value"]
-    share = one(layer, statistic=tables.ERANK + tables.PEAK).set_index("task")["value"]
+    raw = one(layer, statistic=ranks.ERANK).set_index("task")["value"]
+    share = one(layer, statistic=ranks.ERANK + ranks.PEAK).set_index("task")["value"]
     for task in raw.index:
         assert share[task] == pytest.approx(raw[task] / raw.loc[:task].max(), rel=1e-12)
     assert share.max() == 1.0
@@ -240,7 +245,7 @@ def test_forgetting_rank_joins_forgetting_with_the_rank_lost(built):
     mine = one(table, **SGD, metric="task_masked", task=4).set_index("matrix")
     forgot = one(built["scores"], **SGD, metric="task_masked", after_task=4)["forgetting"].item()
     assert set(mine["forgetting"]) == {forgot}
-    share = one(built["erank"], **SGD, task=4, statistic=tables.ERANK + tables.PEAK)
+    share = one(built["erank"], **SGD, task=4, statistic=ranks.ERANK + ranks.PEAK)
     last = one(share, matrix="activation", layer="stage5")["value"].item()
     mean = one(share, matrix="weight")["value"].mean()
     assert mine.loc["activation", "rank_lost"] == pytest.approx(1 - last)
@@ -281,7 +286,7 @@ def test_an_entry_called_none_is_not_missing(tmp_path):
 
 def test_a_seed_in_two_packs_is_refused(study):
     with pytest.raises(UserError, match=r"two rows for benchmark=.*seed=0"):
-        tables.runs(tables.read_records([study[0][0], study[0][0]]), ABOUT)
+        of_runs.runs(of_runs.read_records([study[0][0], study[0][0]]), ABOUT)
 
 
 def collected(out: Path, name: str, **given: list[Path]) -> pd.DataFrame:
@@ -351,7 +356,7 @@ def test_continued_runs_know_what_they_started_from():
         for epoch in range(1, 11)
     ]
     frames = [pd.DataFrame(rows) for rows in (runs, tested, collapse, seen)]
-    found = tables.continued(*frames)
+    found = continued(*frames)
     assert len(found) == 3 * 2 + 1
     row = one(found, strategy="full~5", seed=1, mode="train").iloc[0]
     assert (row["arm"], row["started_strategy"], row["task"]) == ("full", "warm-up", 1)

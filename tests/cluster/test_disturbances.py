@@ -1,8 +1,9 @@
 """Whatever befalls a job or its controller on SLURM: the same numbers, and nothing done twice."""
 
+import contextlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -39,40 +40,35 @@ def test_job_is_cancelled(start: Start, run: Run, undisturbed: Run) -> None:
     resumed(run, undisturbed)
 
 
-@pytest.mark.ci
-def test_job_is_requeued(start: Start, run: Run, undisturbed: Run) -> None:
+@contextlib.contextmanager
+def put_back(start: Start, run: Run, undisturbed: Run) -> Iterator[Job]:
+    """The run's job, which SLURM puts back into the queue because of what the block does."""
     controller = start(run.target)
     job = controller.job()
     run.is_amid()
-    shell(f"scontrol requeue {job.number}")
+    yield job
     job.runs(again=True)
     controller.ends()
     assert len(controller.jobs()) == 1
     resumed(run, undisturbed)
+
+
+@pytest.mark.ci
+def test_job_is_requeued(start: Start, run: Run, undisturbed: Run) -> None:
+    with put_back(start, run, undisturbed) as job:
+        shell(f"scontrol requeue {job.number}")
 
 
 def test_job_is_preempted(start: Start, run: Run, undisturbed: Run) -> None:
-    controller = start(run.target)
-    job = controller.job()
-    run.is_amid()
-    shell("sbatch --partition=urgent --exclusive --output=/dev/null --wrap='sleep 1'")
-    job.runs(again=True)
-    controller.ends()
-    assert len(controller.jobs()) == 1
-    resumed(run, undisturbed)
+    with put_back(start, run, undisturbed):
+        shell("sbatch --partition=urgent --exclusive --output=/dev/null --wrap='sleep 1'")
 
 
 def test_node_is_down_and_up_again(start: Start, run: Run, undisturbed: Run) -> None:
-    controller = start(run.target)
-    job = controller.job()
-    run.is_amid()
-    shell(f"scontrol update NodeName={NODE} State=DOWN Reason=test")
-    assert job.state != "RUNNING"
-    shell(f"scontrol update NodeName={NODE} State=RESUME")
-    job.runs(again=True)
-    controller.ends()
-    assert len(controller.jobs()) == 1
-    resumed(run, undisturbed)
+    with put_back(start, run, undisturbed) as job:
+        shell(f"scontrol update NodeName={NODE} State=DOWN Reason=test")
+        assert job.state != "RUNNING"
+        shell(f"scontrol update NodeName={NODE} State=RESUME")
 
 
 def test_controller_is_interrupted_and_started_again(

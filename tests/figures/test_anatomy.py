@@ -4,7 +4,7 @@ import pytest
 from matplotlib import colors
 from matplotlib.text import Text
 
-from forgetting import plots, statistics, tables
+from forgetting import statistics, tables, wording
 from forgetting.errors import UserError
 from forgetting.figures import _classes, _ladders, anatomy
 from looking_at_figures import (
@@ -157,7 +157,7 @@ def test_lines_are_the_rows_of_the_csv(drawn, component):
     along, keys = LINES[component]
     assert len(figure.axes) == 3
     for ax, architecture in zip(figure.axes, ["vgg", "resnet", "densenet"], strict=True):
-        assert ax.get_title(loc="left") == plots.name(architecture)
+        assert ax.get_title(loc="left") == wording.name(architecture)
         mine = one(rows, architecture=architecture).dropna(subset=[along])
         groups = [tuple(g.sort_values(along)["mean"]) for _, g in mine.groupby(keys)]
         assert len(groups) == len(set(groups)) >= 2

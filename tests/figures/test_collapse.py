@@ -12,6 +12,8 @@ from forgetting import plots, statistics, tables
 from forgetting.commands import draw
 from forgetting.errors import UserError
 from forgetting.figures import collapse
+from forgetting.tables import of_measures, of_runs, ranks
+from forgetting.tables.scores import scores
 from looking_at_figures import check_layout, one, words
 from synthetic_runs import ABOUT, DIVERGED, write_study
 
@@ -27,13 +29,13 @@ Tables = dict[str, pd.DataFrame]
 
 
 def derived(accuracy: pd.DataFrame, runs: pd.DataFrame, erank: pd.DataFrame) -> Tables:
-    scores = tables.scores(accuracy)
-    rank = tables.forgetting_rank(scores, erank)
+    scored = scores(accuracy)
+    rank = ranks.forgetting_rank(scored, erank)
     return {
         "accuracy": accuracy,
         "runs": runs,
         "erank": erank,
-        "scores": scores,
+        "scores": scored,
         "forgetting_rank": rank,
     }
 
@@ -41,9 +43,9 @@ def derived(accuracy: pd.DataFrame, runs: pd.DataFrame, erank: pd.DataFrame) -> 
 @pytest.fixture(scope="module")
 def given(tmp_path_factory: pytest.TempPathFactory) -> Tables:
     records, measures = write_study(tmp_path_factory.mktemp("study"))
-    contents = tables.read_records(records)
+    contents = of_runs.read_records(records)
     return derived(
-        tables.accuracy(contents), tables.runs(contents, ABOUT), tables.measure(measures)
+        of_runs.accuracy(contents), of_runs.runs(contents, ABOUT), of_measures.measure(measures)
     )
 
 
@@ -185,7 +187,7 @@ def test_peak_normalised_shares_start_at_one_and_match_the_table(given):
     row = one(drawn, matrix="weight", architecture="mlp", strategy="sgd", task=7)
     names = {"benchmark": "split-long", "architecture": "mlp", "strategy": "sgd", "task": 7}
     share = one(given["erank"], **names, matrix="weight")
-    share = share[share["statistic"].str.endswith(tables.PEAK)]
+    share = share[share["statistic"].str.endswith(ranks.PEAK)]
     assert row["mean"].item() == pytest.approx(share["value"].mean())
 
 

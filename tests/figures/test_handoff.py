@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 
-from forgetting import plots, statistics, tables
+from forgetting import plots, statistics, tables, wording
 from forgetting.errors import UserError
 from forgetting.figures import _handoff_rows, handoff
 from looking_at_figures import (
@@ -37,7 +37,7 @@ NEEDS = {
     "backward_transfer": ["scores"],
     "forgetting_by_class": ["learning_curve"],
 }
-FIRST, FASHION = plots.name("mnist-fashion"), plots.name("fashion_mnist")
+FIRST, FASHION = wording.name("mnist-fashion"), wording.name("fashion_mnist")
 PLANES = ["plane_through_tasks", "plane_at_random"]
 
 
@@ -274,9 +274,9 @@ def test_configurations_are_those_asked_for_in_their_order(given):
     ]
     figure, rows = draw("accuracy_matrix", given, configurations=asked)
     titles = [ax.get_title(loc="left").partition("\n")[0] for ax in figure.axes]
-    assert titles == [plots.name("mnist-fashion"), plots.name("fashion-to-mnist")]
+    assert titles == [wording.name("mnist-fashion"), wording.name("fashion-to-mnist")]
     assert set(rows["strategy"]) == {"adam"}
-    missing = f"{plots.name('fashion-to-mnist')}, {plots.look('adam-reset').label}"
+    missing = f"{wording.name('fashion-to-mnist')}, {plots.look('adam-reset').label}"
     assert f"Not run: {missing}." in words(figure)
     figure, _ = draw("backward_transfer", given, configurations=asked[2:])
     assert "runs.csv has no adam-reset on fashion-to-mnist" in words(figure)

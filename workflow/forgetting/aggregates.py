@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from forgetting import components
+from forgetting import components, wording
 from forgetting.claims import Claim, Precondition, expand, needed_tables
 from forgetting.documents import Document, Key
 from forgetting.entries import Resolved, canonical, pick
@@ -25,6 +25,8 @@ ENTRY_SETTINGS = {
     "architecture": "architectures",
     "strategy": "strategies",
 }
+SPOKEN = ("benchmark", "architecture")
+"""Entries that have names in words."""
 
 
 REPORT = components.PACKAGE.parent / "report"
@@ -70,8 +72,9 @@ class FigureSpec:
 
     @property
     def labels(self) -> dict[str, str]:
-        """What tells it from the study's other figures in the report."""
-        return {"figure": self.title, **self.entries, **self.rung}
+        """What tells it from the study's other figures in the report, in words."""
+        named = {part: wording.name(self.entries[part]) for part in SPOKEN if part in self.entries}
+        return {"figure": self.title, **self.entries, **self.rung, **named}
 
 
 @dataclass(frozen=True)

@@ -109,15 +109,15 @@ def trained_by(benchmark: str) -> Path:
 @functools.cache
 def derived_tables() -> dict[str, tuple[str, ...]]:
     """Return the tables that are made from others (``FROM_TABLES``), each with those it needs."""
-    module = tree(PACKAGE / "tables.py")
     needs = {
         node.name: tuple(arg.arg for arg in node.args.args[: -len(node.args.defaults) or None])
-        for node in module.body
+        for path in (PACKAGE / "tables").glob("*.py")
+        for node in tree(path).body
         if isinstance(node, ast.FunctionDef)
     }
     (listed,) = (
         node.value
-        for node in module.body
+        for node in tree(PACKAGE / "tables" / "derived.py").body
         if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "FROM_TABLES"
     )
     assert isinstance(listed, ast.Dict)

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from forgetting import tables
 from forgetting.results import atomic
 from forgetting.rungs import without_rung
+from forgetting.wording import NAMES
 
 SINGLE, DOUBLE = 3.3, 7.0  # inches: one and two columns of a paper
 SMALL, TEXT = 6.5, 7.5  # points at print size
@@ -89,42 +90,6 @@ LOOKS = {
     "task2_only": Look("#7F7F7F", "p", "Task 2 alone"),
     "sgd_lr": Look("#D55E00", "D", "SGD, rate"),
 }
-NAMES = {
-    "mlp": "MLP",
-    "ant": "Ant",
-    "slipperyant": "Slippery Ant",
-    "actor": "Actor",
-    "critic": "critic",
-    "ln": "LN",
-    "convnet": "ConvNet",
-    "convgru": "ConvGRU",
-    "biconvgru": "Bi-ConvGRU",
-    "resnet18": "ResNet-18",
-    "vgg": "VGG",
-    "resnet": "ResNet",
-    "densenet": "DenseNet",
-    "mnist": "MNIST",
-    "fashionmnist": "Fashion-MNIST",
-    "mnistcnn": "Small CNN",
-    "mnistfashion": "MNIST, then Fashion-MNIST",
-    "fashiontomnist": "Fashion-MNIST, then MNIST",
-    "mnistfashionownheads": "MNIST, then Fashion-MNIST, own heads",
-    "cifar10": "CIFAR-10",
-    "cifar100": "CIFAR-100",
-    "imagenet": "ImageNet",
-    "celeba": "CelebA",
-    "animalsanimals": "Animals, then animals",
-    "animalsartifacts": "Animals, then artifacts",
-    "artifactsanimals": "Artifacts, then animals",
-    "artifactsartifacts": "Artifacts, then artifacts",
-    "setupaanimals": "Set-up a, animals",
-    "setupaobjects": "Set-up a, objects",
-    "setupaanimalsother": "Set-up a, animals, with others",
-    "setupaobjectsother": "Set-up a, objects, with others",
-    "setupbanimals": "Set-up b, animals",
-    "setupbobjects": "Set-up b, objects",
-    "setupc": "Set-up c",
-}
 METRICS = {
     "task_masked": "task-masked accuracy",
     "class_incremental": "class-incremental accuracy",
@@ -145,18 +110,6 @@ def look(strategy: str) -> Look:
         colours = sorted({entry.colour for entry in LOOKS.values()})
         known = Look(colours[number % len(colours)], "<>dp8H"[number % 6], base)
     return Look(known.colour, known.marker, f"{known.label} {rung}" if rung else known.label)
-
-
-def name(entry: str) -> str:
-    """An architecture's or benchmark's entry as a reader writes it: ``split-mnist`` Split MNIST."""
-    entry, _, rung = entry.partition("~")
-    if rung:
-        return f"{name(entry)} {rung}"
-    whole = NAMES.get(re.sub("[-_]", "", entry))
-    if whole:
-        return whole
-    words = " ".join(NAMES.get(word, word) for word in re.split("[-_]", entry))
-    return words[:1].upper() + words[1:]
 
 
 def in_order(entries: Iterable[str]) -> list[str]:

@@ -18,6 +18,9 @@ import yaml
 from forgetting import tables
 from forgetting.errors import UserError
 from forgetting.statistics import Interval, interval
+from forgetting.tables import of_runs
+from forgetting.tables.performance import performance
+from forgetting.tables.scores import scores as scores_of
 from forgetting.tuning import Grid, Point, Search
 
 SCORES = {
@@ -50,7 +53,7 @@ def scores(
     """Return the score of every run and seed: benchmark, architecture, strategy, seed, score.
 
     Args:
-        records: From `tables.read_records`.
+        records: From `of_runs.read_records`.
         about: For each benchmark the ``metric`` that it is judged by, and ``evidence``.
         score: ``performance`` or ``average_accuracy``.
 
@@ -60,14 +63,14 @@ def scores(
         UserError: A run that finished lacks the accuracies that the score is made of.
     """
     read = [(folder, dict(record)) for folder, record in records]
-    runs, accuracy = tables.runs(read, about), tables.accuracy(read)
+    runs, accuracy = of_runs.runs(read, about), of_runs.accuracy(read)
     if score == "performance":
         online = any(each["metric"] == "online" for each in about.values())
-        values = tables.performance(accuracy, runs, tables.online(read) if online else None)
+        values = performance(accuracy, runs, of_runs.online(read) if online else None)
         found = values.groupby(tables.ID)["value"].agg(["mean", "count"]).reset_index()
         found = found.rename(columns={"mean": "score"})
     else:
-        final = tables.scores(accuracy)
+        final = scores_of(accuracy)
         ends = final["after_task"] == final.groupby("benchmark")["after_task"].transform("max")
         metric = final["benchmark"].map({name: each["metric"] for name, each in about.items()})
         found = final[ends & (final["metric"] == metric)]

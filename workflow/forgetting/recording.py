@@ -14,13 +14,15 @@ from torch.utils._pytree import tree_map
 
 TOTAL = "total"
 """The fact that divergence is read from; the history leaves it out."""
+ACCURACY = ("seed", "after_task", "task", "metric", "value")
+HISTORY = ("seed", "task", "epoch", "step", "statistic", "value")
 
 
 class Record:
     """Facts of the seeds of one training.
 
-    ``accuracy`` holds rows (seed, after_task, task, metric, value), ``history`` rows (seed, task,
-    epoch, step, statistic, value), ``diverged`` (task, step) by seed.
+    ``accuracy`` holds rows of ``ACCURACY``, ``history`` rows of ``HISTORY``, ``diverged`` (task,
+    step) by seed.
     """
 
     def __init__(self, seeds: Sequence[int]) -> None:

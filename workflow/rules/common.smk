@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Mapping
 
 from forgetting import sources
+from forgetting.braces import braced
 from forgetting.naming import NAME
 from forgetting.seeds import PACK
 
@@ -191,6 +192,15 @@ def table_sources(kind):
         )[kind]
 
     return paths
+
+
+def in_braces(kind):
+    """Return a function: these inputs, of which there may be thousands, for bash to expand."""
+
+    def text(wildcards, input):
+        return braced(input[kind])
+
+    return text
 
 
 def tables_of(find):

@@ -62,10 +62,12 @@ rule collect:
         mem_mb=2000,
         runtime=10,
     params:
+        runs=in_braces("runs"),
+        measures=in_braces("measures"),
         about=table_about,
         code=code("collect"),
     shell:
         "python -m forgetting collect --table {wildcards.table} --study {wildcards.study}"
-        " --preset {wildcards.preset} --runs {input.runs:q} --measures {input.measures:q}"
+        " --preset {wildcards.preset} --runs {params.runs} --measures {params.measures}"
         " --tables {input.tables:q} --about {params.about:q} --code {params.code}"
         " --out {output:q} >> {log:q} 2>&1"

@@ -10,6 +10,8 @@ import pandas as pd
 from forgetting import tables
 from forgetting.errors import UserError
 from forgetting.results import atomic
+from forgetting.tables import of_measures, of_runs
+from forgetting.tables.derived import FROM_TABLES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,25 +34,25 @@ def run(arguments: argparse.Namespace) -> None:
     name = arguments.table.replace("-", "_")
     if name == "runs":
         _need(arguments, "runs")
-        table = tables.runs(tables.read_records(arguments.runs), json.loads(arguments.about))
+        table = of_runs.runs(of_runs.read_records(arguments.runs), json.loads(arguments.about))
     elif name in ("accuracy", "online", "history"):
         _need(arguments, "runs")
-        table = getattr(tables, name)(tables.read_records(arguments.runs))
+        table = getattr(of_runs, name)(of_runs.read_records(arguments.runs))
     elif name == "spectra":
         _need(arguments, "measures")
-        table = tables.spectra(arguments.measures)
-    elif name in tables.FROM_TABLES:
+        table = of_measures.spectra(arguments.measures)
+    elif name in FROM_TABLES:
         table = _from_tables(name, arguments.tables)
     else:
         _need(arguments, "measures")
-        table = tables.measure(arguments.measures)
+        table = of_measures.measure(arguments.measures)
     with atomic(arguments.out) as temporary:
         tables.write(table, temporary)
 
 
 def _from_tables(name: str, paths: list[Path]) -> pd.DataFrame:
     """Call the table's function with the tables its parameters name."""
-    function = tables.FROM_TABLES[name]
+    function = FROM_TABLES[name]
     given = {path.stem: path for path in paths}
     wanted = inspect.signature(function).parameters
     missing = [key for key, p in wanted.items() if p.default is p.empty and key not in given]

@@ -13,6 +13,7 @@ from forgetting.documents import Document
 from forgetting.errors import UserError
 from forgetting.pipeline import Pipeline
 from forgetting.results import atomic
+from forgetting.tables import of_runs
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -50,7 +51,8 @@ def run(arguments: argparse.Namespace) -> None:
             f"{missing[0].parent}. Train them: snakemake --cores 2 tune --config "
             f"preset={config.preset} studies={study}"
         )
-    scores = proposal.scores(tables.read_records(paths), pipeline.tuning_about(study), tuning.score)
+    records = of_runs.read_records(paths)
+    scores = proposal.scores(records, pipeline.tuning_about(study), tuning.score)
     results = [(search, proposal.ranked(search, scores)) for search in searches]
     text = proposal.text(results, study=study, preset=config.preset, score=tuning.score)
     proposed, scored = (pipeline.results / path for path in pipeline.tuned_files(study))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from forgetting import plots
+from forgetting import plots, wording
 from forgetting.figures import _anatomy_rows, _frame, _ladders, _lines, _panels, _scatter
 from forgetting.figures._lines import DASHED, DOTTED, HUES, MARKERS, Line
 from forgetting.figures._panels import Drawn, Tables
@@ -37,11 +37,11 @@ def mixing_forgetting(given: Tables, settings: "MixingForgetting") -> Drawn:
     rows = _anatomy_rows.of_runs(given, "accuracy", settings, shares)
     rows = _anatomy_rows.scenario(given, rows)
     rows = _mixed(rows[(rows["task"] == 1) & rows["after_task"].isin([1, 2])], shares)
-    drawn = _anatomy_rows.over_seeds(
+    drawn = _panels.some_over_seeds(
         rows, ["architecture", "strategy", "mixing", "share", "after_task"]
     )
     after = drawn[drawn["after_task"] == 2]
-    _panels.some(after, _anatomy_rows.NONE_LEFT)
+    _panels.some(after, _panels.NONE_LEFT)
     lowest = after.groupby(["architecture", "mixing"])["mean"].idxmin()
     drawn["lowest"] = drawn.index.isin(lowest)
     figure, axes = _lines.architecture_panels(
@@ -78,7 +78,7 @@ def mixing_overlap(given: Tables, settings: "MixingOverlap") -> Drawn:
     shares = _shares(given, settings)
     runs = _anatomy_rows.of_runs(given, "runs", settings, shares)
     rows = _mixed(_overlaps(given, settings, shares), shares)
-    drawn = _anatomy_rows.over_seeds(
+    drawn = _panels.some_over_seeds(
         rows, ["architecture", "strategy", "mixing", "share", "statistic"]
     )
     figure, axes = _lines.architecture_panels(
@@ -121,10 +121,10 @@ def setup_overlap(given: Tables, settings: "SetupOverlap") -> Drawn:
     wanted = {point.benchmark: point for point in settings.points}
     runs = _anatomy_rows.of_runs(given, "runs", settings, wanted)
     group = ["benchmark", "architecture", "strategy"]
-    lost = _anatomy_rows.over_seeds(_anatomy_rows.lost(given, settings, wanted), group, "lost")
-    overlap = _anatomy_rows.over_seeds(_overlaps(given, settings, wanted), [*group, "statistic"])
+    lost = _panels.some_over_seeds(_anatomy_rows.lost(given, settings, wanted), group, "lost")
+    overlap = _panels.some_over_seeds(_overlaps(given, settings, wanted), [*group, "statistic"])
     drawn = overlap.merge(lost, on=group, suffixes=("_overlap", "_lost"))
-    _panels.some(drawn, _anatomy_rows.NONE_LEFT)
+    _panels.some(drawn, _panels.NONE_LEFT)
     drawn.insert(1, "setup", [wanted[name].setup for name in drawn["benchmark"]])
     drawn.insert(2, "second", [wanted[name].second for name in drawn["benchmark"]])
     architectures = plots.in_order(drawn["architecture"])
@@ -139,7 +139,7 @@ def setup_overlap(given: Tables, settings: "SetupOverlap") -> Drawn:
         for ax, architecture in zip(row, architectures, strict=True):
             here = (drawn["architecture"] == architecture) & (drawn["statistic"] == statistic)
             _scatter.crosses(ax, drawn[here], looks)
-            ax.set_title(f"{plots.name(architecture)}: {OVERLAPS[statistic]}", loc="left")
+            ax.set_title(f"{wording.name(architecture)}: {OVERLAPS[statistic]}", loc="left")
     _panels.finish(
         figure,
         runs,
@@ -164,7 +164,7 @@ def logit_change(given: Tables, settings: "LogitChange") -> Drawn:
     rows = _anatomy_rows.of_benchmark(given, "logit_change", settings, ladder)
     rows = rows[(rows["task"] == 2) & rows["statistic"].isin(AGREEMENT)]
     rows = rows.assign(learning_rate=rows["strategy"].map(_ladders.rung))
-    drawn = _anatomy_rows.over_seeds(
+    drawn = _panels.some_over_seeds(
         rows, ["architecture", "strategy", "learning_rate", "statistic"]
     )
     architectures = plots.in_order(drawn["architecture"])
@@ -182,7 +182,7 @@ def logit_change(given: Tables, settings: "LogitChange") -> Drawn:
             ax.set_xticks(rates, [_ladders.number(rate) for rate in rates])
             ax.minorticks_off()
     for ax, architecture in zip(axes[0], architectures, strict=True):
-        ax.set_title(plots.name(architecture), loc="left", weight="bold")
+        ax.set_title(wording.name(architecture), loc="left", weight="bold")
     for ax in axes[-1]:
         ax.set_xlabel("learning rate of task 2")
     _panels.finish(
@@ -214,7 +214,7 @@ def _mixing_lines(mixings: Iterable[str]) -> dict[str, Line]:
     """A line per kind of mixing."""
     return {
         mixing: Line(
-            plots.name(mixing).lower(), HUES[number % len(HUES)], MARKERS[number % len(MARKERS)]
+            wording.name(mixing).lower(), HUES[number % len(HUES)], MARKERS[number % len(MARKERS)]
         )
         for number, mixing in enumerate(sorted(set(mixings)))
     }

@@ -1,6 +1,6 @@
 """The rows that figures of the study of two tasks are drawn from."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -12,7 +12,6 @@ from forgetting.figures._panels import Tables
 if TYPE_CHECKING:
     from forgetting.figures.anatomy import OfBenchmark, OfRuns
 
-NONE_LEFT = "no seed has the values (every run diverged before, or is not measured)"
 ALONE = "task2-only"  # the strategy that learns task 2 alone
 
 
@@ -40,11 +39,6 @@ def of_runs(
         architecture=settings.architecture,
         strategies=[settings.strategy],
     )
-
-
-def over_seeds(rows: pd.DataFrame, keys: Sequence[str], value: str = "value") -> pd.DataFrame:
-    """Means over seeds with their intervals; Nothing where no seed has a value."""
-    return _panels.some(_panels.over_seeds(rows, keys, value), NONE_LEFT)
 
 
 def scenario(given: Tables, rows: pd.DataFrame, column: str = "metric") -> pd.DataFrame:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from matplotlib.axes import Axes
 
-from forgetting import plots
+from forgetting import plots, wording
 from forgetting.figures import _anatomy_rows, _frame, _ladders, _lines, _panels
 from forgetting.figures._anatomy_rows import ALONE
 from forgetting.figures._lines import DASHED, DOTTED, Line
@@ -40,7 +40,7 @@ def cka_by_stage(given: Tables, settings: "CkaByStage") -> Drawn:
     runs = _anatomy_rows.of_benchmark(given, "runs", settings, [settings.strategy])
     rows = _anatomy_rows.of_benchmark(given, "cka", settings, [settings.strategy])
     rows = rows[(rows["task"] == 2) & rows["statistic"].isin(ESTIMATORS)]
-    drawn = _anatomy_rows.over_seeds(
+    drawn = _panels.some_over_seeds(
         rows, ["architecture", "strategy", "depth", "layer", "statistic"]
     )
     figure, axes = _lines.architecture_panels(drawn, x="", y="CKA, before and\nafter task 2")
@@ -101,7 +101,7 @@ def subspace_by_method(given: Tables, settings: "SubspaceByMethod") -> Drawn:
     columns = len(methods)
     figure, axes = _frame.panels(2 * len(architectures), columns, height=1.55, sharey=True)
     for above, below, architecture in zip(axes[::2], axes[1::2], architectures, strict=True):
-        above[0].set_ylabel(f"{plots.name(architecture)}\nsubspace similarity")
+        above[0].set_ylabel(f"{wording.name(architecture)}\nsubspace similarity")
         mine = upper[upper["architecture"] == architecture]
         for ax, method in zip(above, methods, strict=True):
             _conditions(ax, mine[mine["strategy"] == method.shown])
@@ -134,7 +134,7 @@ def cka_by_strength(given: Tables, settings: "CkaByStrength") -> Drawn:
     runs = _anatomy_rows.of_benchmark(given, "runs", settings, entries)
     rows = _anatomy_rows.of_benchmark(given, "cka", settings, entries)
     rows = rows[(rows["task"] == 2) & (rows["statistic"] == settings.statistic)]
-    drawn = _anatomy_rows.over_seeds(
+    drawn = _panels.some_over_seeds(
         rows, ["architecture", "strategy", "depth", "layer", "statistic"]
     )
     methods = [method for method in methods if method.among(drawn["strategy"])]
@@ -149,7 +149,7 @@ def cka_by_strength(given: Tables, settings: "CkaByStrength") -> Drawn:
     figure, axes = _frame.panels(len(architectures), columns, height=1.75, sharey=True)
     for row, architecture in zip(axes, architectures, strict=True):
         mine = drawn[drawn["architecture"] == architecture]
-        label = f"{plots.name(architecture)}\nCKA"
+        label = f"{wording.name(architecture)}\nCKA"
         _ladders.strength_panels(row, mine, methods, y=label)
     _panels.finish(
         figure,
@@ -189,7 +189,7 @@ def _subspaces(
     if rows["value"].isna().any():
         notes.append("Gaps: activations that do not vary along k directions.")
     rows = pd.concat([rows, chance.assign(condition="chance")])
-    drawn = _anatomy_rows.over_seeds(rows, [*stage, "condition", "k"])
+    drawn = _panels.some_over_seeds(rows, [*stage, "condition", "k"])
     return drawn, f"first k = {k} principal directions", notes
 
 

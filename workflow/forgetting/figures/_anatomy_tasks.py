@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from forgetting import plots
+from forgetting import plots, wording
 from forgetting.figures import _anatomy_rows, _classes, _frame, _heat, _ladders, _lines, _panels
 from forgetting.figures._anatomy_rows import ALONE
 from forgetting.figures._lines import DOTTED, Line
@@ -35,7 +35,7 @@ def learning_curves(given: Tables, settings: "LearningCurves") -> Drawn:
     rows = _anatomy_rows.of_benchmark(given, "learning_curve", settings, [settings.strategy])
     rows = rows[(rows["statistic"] == metric) & (rows["output"].fillna("") == "")]
     rows = rows.drop_duplicates(["architecture", "seed", "of_task", "epochs_done"])
-    drawn = _anatomy_rows.over_seeds(rows, ["architecture", "strategy", "of_task", "epochs_done"])
+    drawn = _panels.some_over_seeds(rows, ["architecture", "strategy", "of_task", "epochs_done"])
     begins = _classes.first_task_ends(rows).groupby(rows["architecture"]).max()
     figure, axes = _lines.architecture_panels(drawn, x="epochs of training", y="accuracy")
     for architecture, ax in axes.items():
@@ -74,7 +74,7 @@ def freezing(given: Tables, settings: "Freezing") -> Drawn:
     rows = rows.assign(stages_frozen=rows["strategy"].map(frozen))
     alone = rows[(rows["strategy"] == ALONE) & (rows["task"] == 2)]
     keys = ["architecture", "strategy", "task"]
-    drawn = _anatomy_rows.over_seeds(rows[rows["strategy"] != ALONE], [*keys, "stages_frozen"])
+    drawn = _panels.some_over_seeds(rows[rows["strategy"] != ALONE], [*keys, "stages_frozen"])
     reference = _panels.over_seeds(alone, keys, "value")
     figure, axes = _lines.architecture_panels(
         drawn, x="stages frozen, from the input", y="accuracy after task 2"
@@ -108,9 +108,7 @@ def rewind(given: Tables, settings: "Rewind") -> Drawn:
     runs = _anatomy_rows.of_benchmark(given, "runs", settings, [settings.strategy])
     rows = _anatomy_rows.of_benchmark(given, "rewind", settings, [settings.strategy])
     rows = rows[(rows["task"] == 2) & (rows["statistic"] == "accuracy_task1")]
-    drawn = _anatomy_rows.over_seeds(
-        rows, ["architecture", "strategy", "direction", "stages_reset"]
-    )
+    drawn = _panels.some_over_seeds(rows, ["architecture", "strategy", "direction", "stages_reset"])
     figure, axes = _lines.architecture_panels(drawn, x="stages put back", y="accuracy on task 1")
     for architecture, ax in axes.items():
         mine = drawn[drawn["architecture"] == architecture]
@@ -136,7 +134,7 @@ def group_forgetting(given: Tables, settings: "GroupForgetting") -> Drawn:
     wanted = {cell.benchmark: cell for cell in settings.cells}
     runs = _anatomy_rows.of_runs(given, "runs", settings, wanted)
     lost = _anatomy_rows.lost(given, settings, wanted)
-    drawn = _anatomy_rows.over_seeds(lost, ["benchmark", "architecture", "strategy"], "lost")
+    drawn = _panels.some_over_seeds(lost, ["benchmark", "architecture", "strategy"], "lost")
     drawn.insert(1, "first", [wanted[name].first for name in drawn["benchmark"]])
     drawn.insert(2, "second", [wanted[name].second for name in drawn["benchmark"]])
     rows = list(dict.fromkeys(cell.first for cell in settings.cells))
@@ -170,7 +168,7 @@ def semantic_setups(given: Tables, settings: "SemanticSetups") -> Drawn:
     rows = _anatomy_rows.of_runs(given, "learning_curve", settings, titles)
     rows = _anatomy_rows.scenario(given, rows[rows["of_task"] == 1], "statistic")
     drawn = _classes.since_task_1(rows)
-    _panels.some(drawn, _anatomy_rows.NONE_LEFT)
+    _panels.some(drawn, _panels.NONE_LEFT)
     there = set(zip(drawn["architecture"], drawn["benchmark"], strict=True))
     architectures = plots.in_order(drawn["architecture"])
     panels = [(a, b) for a in architectures for b in titles if (a, b) in there]
@@ -183,7 +181,7 @@ def semantic_setups(given: Tables, settings: "SemanticSetups") -> Drawn:
         mine = (drawn["architecture"] == architecture) & (drawn["benchmark"] == benchmark)
         _classes.lines(ax, drawn[mine], looks)
         _panels.share_axis(ax, drawn["mean"].min())
-        heading = f"{plots.name(architecture)}\n" if several else ""
+        heading = f"{wording.name(architecture)}\n" if several else ""
         ax.set_title(heading + titles[benchmark], loc="left")
     _panels.finish(
         figure,
@@ -192,7 +190,7 @@ def semantic_setups(given: Tables, settings: "SemanticSetups") -> Drawn:
         benchmark="",
         what="  ·  ".join(
             [
-                *([] if several else [plots.name(panels[0][0])]),
+                *([] if several else [wording.name(panels[0][0])]),
                 plots.look(settings.strategy).label,
                 _anatomy_rows.metrics(given, titles),
             ]

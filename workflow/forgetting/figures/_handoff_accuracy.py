@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from forgetting import plots
-from forgetting.figures import _frame, _handoff_rows, _heat, _method_rows, _panels
+from forgetting.figures import _frame, _handoff_rows, _heat, _panels
 from forgetting.figures._handoff_rows import CONFIGURATION, LETTERS
 from forgetting.figures._lines import DASHED
 from forgetting.figures._panels import Drawn, Tables
@@ -26,7 +26,7 @@ def accuracy_matrix(given: Tables, settings: "AccuracyMatrix") -> Drawn:
     runs = _handoff_rows.of_configurations(given, "runs", wanted)
     rows = _handoff_rows.of_configurations(given, "accuracy", wanted)
     rows = _handoff_rows.under_scenario(given, rows)
-    drawn = _method_rows.over_seeds(rows, [*CONFIGURATION, "metric", "after_task", "task"])
+    drawn = _panels.some_over_seeds(rows, [*CONFIGURATION, "metric", "after_task", "task"])
     there = [one for one in wanted if one in set(_pairs(drawn))]
     columns = min(COLUMNS, len(there))
     tallest = drawn.groupby(CONFIGURATION)["after_task"].nunique().max()
@@ -66,7 +66,7 @@ def backward_transfer(given: Tables, settings: "BackwardTransfer") -> Drawn:
     rows = _handoff_rows.under_scenario(given, rows)
     last = rows.groupby(CONFIGURATION)["after_task"].transform("max")
     rows = rows[rows["after_task"] == last].dropna(subset=["backward_transfer"])
-    drawn = _method_rows.over_seeds(rows, [*CONFIGURATION, "metric"], "backward_transfer")
+    drawn = _panels.some_over_seeds(rows, [*CONFIGURATION, "metric"], "backward_transfer")
     there = [one for one in wanted if one in set(_pairs(drawn))]
     figure, axes = _frame.panels(1, 1, height=0.55 + 0.36 * len(there))
     ax = axes[0, 0]

@@ -27,9 +27,9 @@ def forgetting_by_class(given: Tables, settings: "ForgettingByClass") -> Drawn:
     rows = _method_rows.of_benchmark(given, "learning_curve", name, wanted)
     rows = rows[(rows["of_task"] == 1) & (rows["statistic"] == metric)].dropna(subset=["value"])
     rows = _panels.some(rows, f"learning_curve.csv has no {metric} of task 1 on {name}")
-    drawn = _panels.some(_classes.since_task_1(rows), _method_rows.NONE_LEFT)
+    drawn = _panels.some(_classes.since_task_1(rows), _panels.NONE_LEFT)
     last = at_the_end(rows)
-    ends = _panels.some(_panels.over_seeds(last, ["output"], "value"), _method_rows.NONE_LEFT)
+    ends = _panels.some_over_seeds(last, ["output"])
     names = sorted(set(ends["output"]) - {WHOLE})
     # A hue for every fifth class, so that with the markers ten can be told apart.
     kinds = {str(place): names[place :: len(HUES)] for place in range(len(HUES))}

@@ -7,14 +7,12 @@ import numpy as np
 import pandas as pd
 from matplotlib import patheffects
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from forgetting import plots, tables
-from forgetting.figures import _frame, _handoff_rows, _ladders, _method_rows, _panels
+from forgetting.figures import _contours, _frame, _handoff_rows, _ladders, _method_rows, _panels
 from forgetting.figures._panels import Drawn, Tables
 
 if TYPE_CHECKING:
@@ -146,37 +144,23 @@ def _axis(direction: str, number: int) -> str:
 def _losses(
     figure: Figure, axes: list[Axes], plane: _Plane, tasks: list[int], names: dict[int, str]
 ) -> LogNorm:
-    """Filled contours of each task's loss on one logarithmic scale, with the path.
+    """Each task's loss over the plane on one scale, with the path.
 
     The scale stands beside all of the axes, of which the first are drawn on.
     """
-    grid = plane.rows[plane.rows["statistic"] == "loss"]
-    high = float(grid["value"].max())
-    low = max(float(grid["value"].min()), high / RANGE)
-    levels = np.geomspace(low, high if high > low else 1.1 * low, LEVELS)
-    levels[0], levels[-1] = levels[0] * (1 - 1e-9), levels[-1] * (1 + 1e-9)
-    norm, path = LogNorm(levels[0], levels[-1]), plane.path
-    shades: dict[str, Any] = {"levels": levels, "norm": norm}
+    grid, path = plane.rows[plane.rows["statistic"] == "loss"], plane.path
+    scale = _contours.Scale.of(grid["value"], LEVELS, least=float(grid["value"].max()) / RANGE)
     for ax, task in zip(axes, tasks, strict=False):
-        mine = grid[grid["of_task"] == task].pivot(index="y", columns="x", values="value")
-        loss = mine.clip(lower=low)
-        ax.contourf(loss.columns, loss.index, loss, cmap="viridis", **shades)
-        ax.contour(loss.columns, loss.index, loss, colors="white", linewidths=0.3, **shades)
+        _contours.plane(ax, grid[grid["of_task"] == task], scale, line=0.3, ticks=5)
         if len(path):
-            _path(ax, path, task, norm)
+            _path(ax, path, task, scale.norm)
         ax.set_xlim(grid["x"].min(), grid["x"].max())
         ax.set_ylim(grid["y"].min(), grid["y"].max())
         ax.set_title(f"loss of {names[task]}", loc="left")
         ax.set_xlabel(plane.axes[0])
-        ax.set_box_aspect(1)
-        ax.grid(visible=False)
-        for axis in (ax.xaxis, ax.yaxis):
-            axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes[0].set_ylabel(plane.axes[1])
-    scale = ScalarMappable(norm=norm, cmap="viridis")
-    bar = figure.colorbar(scale, ax=axes, label="loss in nats", aspect=20, pad=0.01)
-    bar.ax.minorticks_off()
-    return norm
+    _contours.beside(figure, axes, scale, "loss in nats", aspect=20)
+    return scale.norm
 
 
 def _enlarged(ax: Axes, plane: _Plane, task: int, norm: LogNorm) -> None:
@@ -208,7 +192,7 @@ def _path(ax: Axes, path: pd.DataFrame, task: int, norm: LogNorm) -> None:
             some = path[mine & (path["path_task"] == number)]
             colours = some[f"loss {task}"].clip(norm.vmin, norm.vmax)
             style: dict[str, Any] = {"edgecolors": "white", "linewidths": 0.8, "zorder": 4}
-            style |= {"norm": norm, "cmap": "viridis", "marker": marker, "s": size}
+            style |= {"norm": norm, "cmap": _contours.COLOURS, "marker": marker, "s": size}
             shown = ax.scatter(some["x"], some["y"], c=colours, **style)
             shown.set_path_effects([patheffects.withStroke(linewidth=1.8, foreground="black")])
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from forgetting import plots
+from forgetting import plots, wording
 from forgetting.figures import _method_rows, _panels
 from forgetting.figures._panels import Tables
 
@@ -28,7 +28,7 @@ def task_names(runs: pd.DataFrame) -> dict[int, str]:
     if len(parts) != len(LETTERS):
         return dict(LETTERS)
     return {
-        task: f"{letter} ({plots.name(part)})"
+        task: f"{letter} ({wording.name(part)})"
         for (task, letter), part in zip(LETTERS.items(), parts, strict=True)
     }
 
@@ -67,7 +67,7 @@ def under_scenario(given: Tables, rows: pd.DataFrame) -> pd.DataFrame:
 
 def configuration_name(benchmark: str, strategy: str, *, between: str = ", ") -> str:
     """A configuration as a reader writes it."""
-    return f"{plots.name(benchmark)}{between}{plots.look(strategy).label}"
+    return f"{wording.name(benchmark)}{between}{plots.look(strategy).label}"
 
 
 def without(

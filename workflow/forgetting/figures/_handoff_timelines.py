@@ -34,7 +34,7 @@ def accuracy_timeline(given: Tables, settings: "AccuracyTimeline") -> Drawn:
     tested = curves.drop_duplicates([*tables.ID, "of_task", "epochs_done"]).assign(kind="test")
     rows = pd.concat([training, tested], ignore_index=True)
     keys = ["kind", "strategy", "of_task", "epochs_done"]
-    drawn = _method_rows.over_seeds(rows, keys)
+    drawn = _panels.some_over_seeds(rows, keys)
     strategies = [each for each in settings.strategies if each in set(drawn["strategy"])]
     missing = _method_rows.not_run(settings.strategies, set(runs["strategy"]))
     runs = _method_rows.about(runs, rows)
@@ -88,7 +88,7 @@ def loss_timeline(given: Tables, settings: "LossTimeline") -> Drawn:
     runs = _method_rows.of_benchmark(given, "runs", name, settings.strategies)
     rows = in_training(given, settings, "loss")
     keys = ["strategy", "of_task", "epochs_done"]
-    drawn = _method_rows.over_seeds(rows, keys)
+    drawn = _panels.some_over_seeds(rows, keys)
     strategies = [each for each in settings.strategies if each in set(drawn["strategy"])]
     missing = _method_rows.not_run(settings.strategies, set(runs["strategy"]))
     runs = _method_rows.about(runs, rows)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MultipleLocator
 
-from forgetting import plots
+from forgetting import plots, wording
 from forgetting.figures import _frame, _panels
 from forgetting.figures._panels import Tables
 
@@ -137,7 +137,7 @@ def architecture_panels(
     figure, (axes,) = _frame.blocks([len(architectures)], columns, height=height, sharey=sharey)
     _panels.outer_labels(axes, columns, x=x, y=y)
     for ax, architecture in zip(axes, architectures, strict=True):
-        ax.set_title(plots.name(architecture), loc="left", weight="bold")
+        ax.set_title(wording.name(architecture), loc="left", weight="bold")
     return figure, dict(zip(architectures, axes, strict=True))
 
 

@@ -14,7 +14,6 @@ from forgetting.errors import UserError
 from forgetting.figures import _panels
 from forgetting.figures._panels import Tables
 
-NONE_LEFT = "no seed has the values (every run diverged before, or is not measured)"
 ALL = "all"  # the layer that stands for all of them
 
 
@@ -38,11 +37,6 @@ def of_benchmark(
             "draws a strategy on one architecture; give one of them a strategy of another name"
         )
     return rows
-
-
-def over_seeds(rows: pd.DataFrame, keys: Sequence[str], value: str = "value") -> pd.DataFrame:
-    """Means over seeds with their intervals; Nothing where no seed has a value."""
-    return _panels.some(_panels.over_seeds(rows, keys, value), NONE_LEFT)
 
 
 def at_start(

@@ -11,7 +11,6 @@ from forgetting import plots
 from forgetting.figures import (
     _frame,
     _lines,
-    _method_rows,
     _neural_collapse_reference,
     _neural_collapse_rows,
     _panels,
@@ -47,7 +46,7 @@ def accuracy_by_warm_up_epochs(given: Tables, settings: "AccuracyByWarmUpEpochs"
         _panels.over_seeds(of, ["arm", "epoch"], column).assign(shown=column)
         for column, of in shown.items()
     ]
-    drawn = _panels.some(pd.concat(parts, ignore_index=True), _method_rows.NONE_LEFT)
+    drawn = _panels.some(pd.concat(parts, ignore_index=True), _panels.NONE_LEFT)
     drawn = drawn.assign(source="ours", kind="mean")
     failed = pd.concat([_failed(of, column) for column, of in shown.items()], ignore_index=True)
     scratch = _from_scratch(given, name, settings.scratch)

@@ -11,7 +11,6 @@ from forgetting import statistics
 from forgetting.figures import (
     _frame,
     _lines,
-    _method_rows,
     _neural_collapse_reference,
     _neural_collapse_rows,
     _panels,
@@ -46,7 +45,7 @@ def collapse_over_warm_up(given: Tables, settings: "CollapseOverWarmUp") -> Draw
     runs = _neural_collapse_rows.runs_of(given, name, rows)
     styles = _neural_collapse_rows.looks([settings.arm])
     parts = [
-        _method_rows.over_seeds(rows, ["arm", "epoch"], column).assign(shown=column)
+        _panels.some_over_seeds(rows, ["arm", "epoch"], column).assign(shown=column)
         for column in (*MEASURES, "accuracy")
     ]
     drawn = pd.concat(parts, ignore_index=True).assign(source="ours")

@@ -47,7 +47,7 @@ def nc1_over_tasks(given: Tables, settings: "Nc1OverTasks") -> Drawn:
         "nc1": _neural_collapse_rows.nc1_after_tasks(given, runs, name),
     }
     keys = ["strategy", "task"]
-    parts = {shown: _method_rows.over_seeds(of, keys) for shown, of in rows.items()}
+    parts = {shown: _panels.some_over_seeds(of, keys) for shown, of in rows.items()}
     found = _correlations(rows, parts)
     last = int(runs["tasks"].max())
     reference = _neural_collapse_reference.values(
@@ -124,7 +124,7 @@ def nc1_by_first_task_epochs(given: Tables, settings: "Nc1ByFirstTaskEpochs") ->
     parts = _by_epochs(given, runs, settings.tasks, epochs)
     drawn = pd.concat(
         [
-            _method_rows.over_seeds(of, ["strategy", "epochs", "task"]).assign(shown=shown)
+            _panels.some_over_seeds(of, ["strategy", "epochs", "task"]).assign(shown=shown)
             for shown, of in parts.items()
         ]
     ).assign(source="ours")

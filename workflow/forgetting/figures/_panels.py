@@ -12,13 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MultipleLocator, PercentFormatter
 
-from forgetting import plots, statistics, tables
+from forgetting import plots, statistics, tables, wording
 from forgetting.errors import UserError
 from forgetting.figures import _frame
 from forgetting.settings import Settings
 
 Tables = Mapping[str, pd.DataFrame]
 Drawn = tuple[Figure, pd.DataFrame]
+NONE_LEFT = "no seed has the values (every run diverged before, or is not measured)"
 S = TypeVar("S", bound=Settings)
 
 
@@ -80,6 +81,11 @@ def over_seeds(rows: pd.DataFrame, keys: Sequence[str], value: str) -> pd.DataFr
     return pd.DataFrame(drawn, columns=[*keys, "mean", "ci_low", "ci_high", "n_seeds"])
 
 
+def some_over_seeds(rows: pd.DataFrame, keys: Sequence[str], value: str = "value") -> pd.DataFrame:
+    """From `over_seeds`; Nothing where no seed has a value."""
+    return some(over_seeds(rows, keys, value), NONE_LEFT)
+
+
 def seed_count(runs: pd.DataFrame) -> str:
     """How many seeds each run has, in words."""
     seeds = runs.groupby(tables.GROUP)["seed"].nunique()
@@ -111,8 +117,8 @@ def footnotes(
         benchmark, architecture, strategy = (str(entry) for entry in group)
         where = ", ".join(str(task) for task in sorted(rows["diverged_task"].dropna().unique()))
         all_seeds = (runs[tables.GROUP] == list(group)).all(axis=1).sum()
-        label = f"{plots.name(architecture)} {plots.look(strategy).label}"
-        label += f" on {plots.name(benchmark)}:" if several else ""
+        label = f"{wording.name(architecture)} {plots.look(strategy).label}"
+        label += f" on {wording.name(benchmark)}:" if several else ""
         parts.append(f"{label} {len(rows)} of {all_seeds} (task {where})")
     listed = "; ".join(parts)
     return [f"{counted}.", f"Diverged, and left out from there on: {listed}."]
@@ -224,7 +230,7 @@ def finish(
     key: Sequence[str | Line2D] = (),
 ) -> None:
     """Frame a figure of one benchmark ("" for several); stand-in data are marked in colour."""
-    subtitle = [plots.name(benchmark), what]
+    subtitle = [wording.name(benchmark), what]
     marked = stand_in(runs)
     if not marked:
         datasets = ", ".join(sorted(runs["datasets"].dropna().unique()))

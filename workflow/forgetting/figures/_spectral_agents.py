@@ -44,7 +44,7 @@ def return_over_steps(given: Tables, settings: "ReturnOverSteps") -> Drawn:
     place = np.ceil(share * settings.stretches).clip(1, settings.stretches) - 0.5
     rows = rows.assign(step=start + place / settings.stretches * (end - start))
     rows = rows.groupby([*tables.ID, "step"])["value"].mean().reset_index()
-    drawn = _method_rows.over_seeds(rows, ["strategy", "step"]).assign(source="ours")
+    drawn = _panels.some_over_seeds(rows, ["strategy", "step"]).assign(source="ours")
     runs = _method_rows.about(runs, rows)
     paper = _paper(drawn["strategy"]) if settings.published else pd.DataFrame()
     figure, axes = _frame.panels(1, 2 if len(paper) else 1, height=2.9)

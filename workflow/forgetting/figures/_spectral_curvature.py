@@ -1,17 +1,14 @@
 """The loss around a network's weights, and how good its factorised curvature is."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator
 
 from forgetting import plots
-from forgetting.figures import _frame, _lines, _method_rows, _panels
+from forgetting.figures import _contours, _frame, _lines, _method_rows, _panels
 from forgetting.figures._lines import HUES, MARKERS, Line
 from forgetting.figures._panels import Drawn, Tables
 
@@ -48,7 +45,7 @@ def loss_landscape(given: Tables, settings: "LossLandscape") -> Drawn:
     strategies = [strategy for strategy in settings.strategies if strategy in there]
     directions = drawn[["direction_x", "direction_y"]].fillna("").iloc[0].tolist()
     if directions[1]:
-        figure = _contours(drawn, strategies, directions)
+        figure = _planes(drawn, strategies, directions)
     else:
         figure = _slices(drawn, strategies, directions[0])
     mine = runs[runs["strategy"].isin(strategies)]
@@ -72,34 +69,16 @@ def loss_landscape(given: Tables, settings: "LossLandscape") -> Drawn:
     return figure, drawn[columns].reset_index(drop=True)
 
 
-def _contours(drawn: pd.DataFrame, strategies: list[str], directions: list[str]) -> Figure:
-    values = drawn["value"].clip(lower=LEAST)
-    low, high = float(values.min()), float(values.max())
-    high = high if high > low else 1.1 * low
-    levels = np.geomspace(low, high, LEVELS)
-    levels[0], levels[-1] = low * (1 - 1e-9), high * (1 + 1e-9)
-    norm = LogNorm(levels[0], levels[-1])
+def _planes(drawn: pd.DataFrame, strategies: list[str], directions: list[str]) -> Figure:
+    scale = _contours.Scale.of(drawn["value"], LEVELS, least=LEAST)
     figure, axes = _frame.panels(1, len(strategies), height=2.0, sharex=True, sharey=True)
     for ax, strategy in zip(axes[0], strategies, strict=True):
-        grid = drawn[drawn["strategy"] == strategy].pivot(index="y", columns="x", values="value")
-        loss = grid.clip(lower=LEAST)
-        shades: dict[str, Any] = {"levels": levels, "norm": norm}
-        ax.contourf(loss.columns, loss.index, loss, cmap="viridis", **shades)
-        ax.contour(loss.columns, loss.index, loss, colors="white", linewidths=0.35, **shades)
+        _contours.plane(ax, drawn[drawn["strategy"] == strategy], scale, line=0.35, ticks=4)
         ax.plot([0], [0], marker="+", color="white", markersize=6, markeredgewidth=1.2)
         ax.set_title(plots.look(strategy).label, loc="left", color=plots.look(strategy).colour)
         ax.set_xlabel(_axis(directions[0], 1))
-        ax.set_box_aspect(1)
-        ax.grid(visible=False)
-        for axis in (ax.xaxis, ax.yaxis):
-            axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     axes[0, 0].set_ylabel(_axis(directions[1], 2 if directions[0] == directions[1] else 1))
-    scale = ScalarMappable(norm=norm, cmap="viridis")
-    bar = figure.colorbar(scale, ax=list(axes[0]), label="loss", aspect=16, pad=0.01)
-    if high / low < 30:
-        bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        bar.ax.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-    bar.ax.minorticks_off()
+    _contours.beside(figure, axes[0], scale, "loss", aspect=16)
     return figure
 
 
@@ -130,7 +109,7 @@ def curvature_factors(given: Tables, settings: "CurvatureFactors") -> Drawn:
     rows = _method_rows.of_benchmark(given, "kfac", name, chosen)
     rows = rows[(rows["moment"] == "init") & (rows["split"] == settings.split)]
     rows = rows[rows["statistic"].isin(FACTORS)]
-    drawn = _method_rows.over_seeds(rows, ["statistic", "layer", "task"])
+    drawn = _panels.some_over_seeds(rows, ["statistic", "layer", "task"])
     runs = _method_rows.about(runs, rows)
     shown = [statistic for statistic in FACTORS if (drawn["statistic"] == statistic).any()]
     styles = layer_looks(list(drawn["layer"].unique()))

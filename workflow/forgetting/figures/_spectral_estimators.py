@@ -31,7 +31,7 @@ def estimator_error(given: Tables, settings: "EstimatorError") -> Drawn:
     by_seed = errors.groupby(["estimator", "steps", "eps", "seed"], as_index=False).agg(
         {"error": "mean"}
     )
-    drawn = _method_rows.over_seeds(by_seed, ["estimator", "steps", "eps"], "error")
+    drawn = _panels.some_over_seeds(by_seed, ["estimator", "steps", "eps"], "error")
     steps = sorted(drawn.loc[drawn["estimator"] == "quadrature", "steps"].unique())
     shades = _ladders.colours(len(steps)) if steps else []
     styles = {

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from forgetting import plots, tables
+from forgetting import plots, tables, wording
 from forgetting.figures import _frame, _method_rows, _panels
 from forgetting.figures._panels import Drawn, Tables
 
@@ -32,7 +32,7 @@ def regularisation_ablation(given: Tables, settings: "RegularisationAblation") -
     ]
     there = [rows for rows in found if len(rows)] or found[:1]
     rows = pd.concat(there, ignore_index=True)
-    drawn = _method_rows.over_seeds(rows, ["shown", "strategy", "task"])
+    drawn = _panels.some_over_seeds(rows, ["shown", "strategy", "task"])
     strategies = [s for s in settings.strategies if (runs["strategy"] == s).any()]
     figure, axes = _frame.panels(1, len(SHOWN), height=0.75 + 0.27 * len(strategies), sharey=True)
     metric = _method_rows.metric_label(given, name)
@@ -120,7 +120,7 @@ def run_time(given: Tables, settings: "RunTime") -> Drawn:
         high = drawn.loc[drawn["benchmark"] == name, ["mean", "ci_high"]].max().max()
         ax.set_xlim(0, 1.08 * high)
         ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-        ax.set_title(plots.name(name), loc="left", weight="bold")
+        ax.set_title(wording.name(name), loc="left", weight="bold")
     _panels.outer_labels(
         axes, columns, x=f"time relative to {plots.look(settings.reference).label}"
     )
@@ -142,7 +142,7 @@ def run_time(given: Tables, settings: "RunTime") -> Drawn:
             *(
                 [
                     f"Left out, without finished seeds of {plots.look(settings.reference).label}: "
-                    f"{', '.join(plots.name(name) for name in left)}."
+                    f"{', '.join(wording.name(name) for name in left)}."
                 ]
                 if left
                 else []

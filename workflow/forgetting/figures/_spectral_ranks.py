@@ -130,7 +130,7 @@ def _pairs(given: Tables, benchmark: str, first_task: int) -> pd.DataFrame:
     """Epsilon-ranks with the performance on the same task, from ``first_task`` on."""
     rows = _method_rows.of_benchmark(given, "rank_and_performance", benchmark)
     rows = rows[rows["task"] >= first_task].dropna(subset=["epsilon_rank", "performance"])
-    return _panels.some(rows, f"{_method_rows.NONE_LEFT}, from task {first_task} on")
+    return _panels.some(rows, f"{_panels.NONE_LEFT}, from task {first_task} on")
 
 
 def least_squares(x: ArrayLike, y: ArrayLike) -> dict[str, float]:

@@ -41,7 +41,7 @@ def spectra(given: Tables, settings: "Spectra") -> Drawn:
     found = _panels.some(
         found[found["task"].isin(tasks)], f"spectra.csv has no {name} of task {listed}"
     )
-    nodes = _panels.some(weighted(found), _method_rows.NONE_LEFT)
+    nodes = _panels.some(weighted(found), _panels.NONE_LEFT)
     edges = bins(nodes["node"], linear=settings.linear)
     drawn = histograms(nodes, edges)
     strategies = plots.in_order(drawn["strategy"])

@@ -32,7 +32,7 @@ def performance_over_tasks(given: Tables, settings: "PerformanceOverTasks") -> D
     rows["value"] = series.transform(
         lambda values: values.rolling(window, center=True, min_periods=1).mean()
     )
-    drawn = _method_rows.over_seeds(rows, ["strategy", "task"]).assign(source="ours")
+    drawn = _panels.some_over_seeds(rows, ["strategy", "task"]).assign(source="ours")
     paper = _spectral_paper.curves(runs[runs["strategy"].isin(drawn["strategy"])], name)
     paper = paper.rename(columns={"performance": "mean"}).assign(source="paper")
     figure, axes = _frame.panels(1, 1, height=HEIGHT)
@@ -119,7 +119,7 @@ def _measured(
     runs = _method_rows.of_benchmark(given, "runs", benchmark)
     rows = _method_rows.of_benchmark(given, table, benchmark)
     rows = _method_rows.at_start(rows, table, statistic, split)
-    drawn = _method_rows.over_seeds(rows, ["strategy", "task"])
+    drawn = _panels.some_over_seeds(rows, ["strategy", "task"])
     unmeasured = _method_rows.naming(_method_rows.unmeasured(runs, rows), "Not measured")
     runs = _method_rows.about(runs, rows)
     sizes = list(rows["units"].unique()) if "units" in rows else []

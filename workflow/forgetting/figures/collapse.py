@@ -12,16 +12,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from forgetting import plots, tables
+from forgetting import plots, tables, wording
 from forgetting.figures import _frame, _lines, _panels, _scatter
 from forgetting.figures._panels import Drawn, Tables
 from forgetting.settings import Settings
+from forgetting.tables import ranks
 
 MATRICES = {
     "weight": "weights, mean over layers",
     "activation": "activations, last hidden stage",
 }
-NONE_LEFT = "no seed has the values (every run diverged before, or is not measured)"
 
 
 class OfBenchmark(Settings):
@@ -85,7 +85,7 @@ def accuracy_over_tasks(given: Tables, settings: AccuracyOverTasks) -> Drawn:
         ["architecture", "strategy", "after_task", "task"],
         "value",
     ).assign(line="task")
-    _panels.some(drawn, NONE_LEFT)
+    _panels.some(drawn, _panels.NONE_LEFT)
     once = rows[~rows["strategy"].isin(whole) & (rows["after_task"] == tasks)]
     once = once.groupby([*tables.ID, "after_task"], as_index=False).agg({"value": "mean"})
     reference = _panels.over_seeds(once, ["architecture", "strategy", "after_task"], "value")
@@ -112,7 +112,7 @@ def accuracy_over_tasks(given: Tables, settings: AccuracyOverTasks) -> Drawn:
                     end = ax.get_xlim()[1]
                     _frame.end_label(ax, end, row["mean"], look.label, look.colour)
             label = _panels.label_of(runs, architecture, strategy).replace("\n", ", ")
-            lines = f"{plots.name(architecture)}\n{label}"
+            lines = f"{wording.name(architecture)}\n{label}"
             ax.set_title(lines, color=plots.look(strategy).colour, loc="left")
     notes = _panels.footnotes(runs)
     notes.append("Numbers mark tasks where they are learned; before that their lines are faint.")
@@ -162,8 +162,7 @@ def average_accuracy(given: Tables, settings: AverageAccuracy) -> Drawn:
     metric = _panels.metric_of(given, settings.benchmark, settings.metric)
     rows = _panels.of_benchmark(given, "scores", settings.benchmark)
     keys = ["architecture", "strategy", "after_task"]
-    drawn = _panels.over_seeds(rows[rows["metric"] == metric], keys, "average_accuracy")
-    _panels.some(drawn, NONE_LEFT)
+    drawn = _panels.some_over_seeds(rows[rows["metric"] == metric], keys, "average_accuracy")
     label = "accuracy, mean over\nthe tasks learned"
     figure, axes = _lines.architecture_panels(drawn, x="tasks learned", y=label)
     for architecture, ax in axes.items():
@@ -188,10 +187,9 @@ def average_accuracy(given: Tables, settings: AverageAccuracy) -> Drawn:
 def activation_erank(given: Tables, settings: ActivationErank) -> Drawn:
     """A panel per architecture, a line per strategy: eRank of the last hidden stage."""
     runs = _panels.of_benchmark(given, "runs", settings.benchmark)
-    rank = tables.representative_rank(_panels.of_benchmark(given, "erank", settings.benchmark))
-    rank = rank[(rank["matrix"] == "activation") & (rank["statistic"] == tables.ERANK)]
-    drawn = _panels.over_seeds(rank, ["architecture", "strategy", "task"], "value")
-    _panels.some(drawn, NONE_LEFT)
+    rank = ranks.representative_rank(_panels.of_benchmark(given, "erank", settings.benchmark))
+    rank = rank[(rank["matrix"] == "activation") & (rank["statistic"] == ranks.ERANK)]
+    drawn = _panels.some_over_seeds(rank, ["architecture", "strategy", "task"])
     figure, axes = _lines.architecture_panels(
         drawn, x="tasks learned", y="effective rank", sharey=False
     )
@@ -219,14 +217,14 @@ def erank_by_layer(given: Tables, settings: ErankByLayer) -> Drawn:
     """A panel per layer, from input to head, a line per strategy: eRank over tasks."""
     runs = _panels.of_benchmark(given, "runs", settings.benchmark)
     rows = _panels.of_benchmark(given, "erank", settings.benchmark)
-    rows = rows[(rows["matrix"] == settings.matrix) & (rows["statistic"] == tables.ERANK)]
+    rows = rows[(rows["matrix"] == settings.matrix) & (rows["statistic"] == ranks.ERANK)]
     if settings.architecture is not None:
         rows = rows[rows["architecture"] == settings.architecture]
         runs = runs[runs["architecture"] == settings.architecture]
     keys = ["architecture", "depth", "layer", "strategy", "task"]
-    drawn = _panels.over_seeds(rows, keys, "value")
-    layers = _panels.some(drawn, NONE_LEFT)[keys[:3]].drop_duplicates()
-    titles = [f"{plots.name(a)}: {layer}" for a, _, layer in layers.to_numpy()]
+    drawn = _panels.some_over_seeds(rows, keys)
+    layers = drawn[keys[:3]].drop_duplicates()
+    titles = [f"{wording.name(a)}: {layer}" for a, _, layer in layers.to_numpy()]
     if max(map(len, titles)) > 24:  # the gates of recurrent layers have long names
         titles = [title.replace(": ", "\n") for title in titles]
     layers = layers.assign(title=titles)
@@ -272,10 +270,10 @@ def _layer_panel(ax: Axes, drawn: pd.DataFrame, runs: pd.DataFrame, *, tasks: in
 def peak_normalised_erank(given: Tables, settings: PeakNormalisedErank) -> Drawn:
     """A row per architecture, weights beside activations: eRank(t) / max_{u <= t} eRank(u)."""
     runs = _panels.of_benchmark(given, "runs", settings.benchmark)
-    rank = tables.representative_rank(_panels.of_benchmark(given, "erank", settings.benchmark))
-    rank = rank[rank["statistic"] == tables.ERANK + tables.PEAK]
+    rank = ranks.representative_rank(_panels.of_benchmark(given, "erank", settings.benchmark))
+    rank = rank[rank["statistic"] == ranks.ERANK + ranks.PEAK]
     keys = ["matrix", "layer", "architecture", "strategy", "task"]
-    drawn = _panels.some(_panels.over_seeds(rank, keys, "value"), NONE_LEFT)
+    drawn = _panels.some_over_seeds(rank, keys)
     architectures = plots.in_order(drawn["architecture"])
     matrices = [matrix for matrix in MATRICES if (drawn["matrix"] == matrix).any()]
     figure, axes = _frame.panels(len(architectures), len(matrices), sharex=True)
@@ -289,7 +287,7 @@ def peak_normalised_erank(given: Tables, settings: PeakNormalisedErank) -> Drawn
             _panels.task_axis(ax, int(drawn["task"].max()), first=0)
             _panels.rank_axis(ax, drawn[drawn["matrix"] == matrix], highest=1.02)
             ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0, decimals=0))
-            ax.set_title(f"{plots.name(architecture)}: {MATRICES[matrix]}", loc="left")
+            ax.set_title(f"{wording.name(architecture)}: {MATRICES[matrix]}", loc="left")
     for ax in axes[-1]:
         ax.set_xlabel("tasks learned")
     _panels.finish(
@@ -313,7 +311,7 @@ def forgetting_against_rank(given: Tables, settings: ForgettingAgainstRank) -> D
     metric = _panels.metric_of(given, settings.benchmark, settings.metric)
     rows = _panels.of_benchmark(given, "forgetting_rank", settings.benchmark)
     rows = rows[rows["metric"] == metric].dropna(subset=["forgetting", "rank_lost"])
-    _panels.some(rows, NONE_LEFT)
+    _panels.some(rows, _panels.NONE_LEFT)
     columns = ["matrix", "layer", "architecture", "strategy", "seed", "task"]
     points = rows[[*columns, "rank_lost", "forgetting"]].assign(kind="point")
     found = _scatter.correlations(rows, list(MATRICES))
@@ -332,7 +330,7 @@ def forgetting_against_rank(given: Tables, settings: ForgettingAgainstRank) -> D
             mine = (points["matrix"] == matrix) & (points["architecture"] == architecture)
             _scatter.points(ax, points[mine])
             here = found[(found["matrix"] == matrix) & (found["architecture"] == architecture)]
-            title = f"{plots.name(architecture)}: {MATRICES[matrix]}\n{_scatter.in_words(here)}"
+            title = f"{wording.name(architecture)}: {MATRICES[matrix]}\n{_scatter.in_words(here)}"
             ax.set_title(title, loc="left", fontsize=plots.SMALL, linespacing=1.3)
     together = found[found["architecture"] == ""]
     notes = [
