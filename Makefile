@@ -17,7 +17,7 @@ figures: .venv/installed
 	$(BIN)/snakemake --workflow-profile workflow/profiles/local $(ARGS)
 
 test: .venv/installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # All of tests/cluster, and of tests/faults. With ARGS="-m ci": the part that CI runs.
 test-cluster: .venv/installed-test

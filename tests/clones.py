@@ -1,10 +1,13 @@
 """Copies of the repository with a tiny study, in which Snakemake is run."""
 
+import atexit
+import functools
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from forks import Server
 from studies import REPOSITORY, tiny
 
 TARGETS = ("all", "collapse", "figures", "tables", "scorecard", "partial", "cost")
@@ -28,21 +32,21 @@ class Clone:
 
     def snakemake(self, *arguments: str, rc: int | None = 0) -> str:
         """Run Snakemake in the copy and return what it printed."""
-        options = ("--cores", "2", "--scheduler", "greedy")
-        process = self.start(["-m", "snakemake", *options, *arguments], stdout=subprocess.PIPE)
-        shown = process.communicate()[0]
-        assert rc is None or process.returncode == rc, shown + self.logs()
-        return shown
+        command = ["snakemake", "--cores", "2", "--scheduler", "greedy", *arguments]
+        ended = _snakemake().run(
+            command, seconds=3600, folder=str(self.root), environment=_environment()
+        )
+        assert rc is None or ended.code == rc, ended.shown + self.logs()
+        return ended.shown
 
     def start(self, arguments: Sequence[str], **options: Any) -> subprocess.Popen[str]:
         """Start Python with these arguments in the copy; ``options`` are Popen's."""
-        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         return subprocess.Popen(
             [sys.executable, *arguments],
             cwd=self.root,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**environment, "OMP_NUM_THREADS": "1"},
+            env=_environment(),
             **options,
         )
 
@@ -78,6 +82,26 @@ class Clone:
             change(study)
         path = self.path("workflow/studies/collapse.yaml")
         path.write_text(yaml.safe_dump(study, sort_keys=False))
+
+
+def _environment() -> dict[str, str]:
+    """Return the variables of processes in a copy, which finds its own code."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return {**environment, "OMP_NUM_THREADS": "1"}
+
+
+@functools.cache
+def _snakemake() -> Server:
+    """Return the server of Snakemakes of this process, which ends with it."""
+    home = tempfile.TemporaryDirectory()
+    server = Server(Path(home.name), "snakemake", _environment())
+
+    def end() -> None:
+        server.close()
+        home.cleanup()
+
+    atexit.register(end)
+    return server
 
 
 def copy_repository(target: Path) -> Clone:

@@ -13,6 +13,7 @@ import torch
 import trainings
 from forgetting import checkpoints, datasets, resume
 from forgetting.errors import UserError
+from forks import Server
 from studies import REPOSITORY
 
 PACKAGE = REPOSITORY / "workflow/forgetting"
@@ -134,18 +135,20 @@ def test_a_state_that_would_run_code_is_thrown_away(tmp_path: Path, how: str) ->
     assert not state.exists()
 
 
-def test_a_planted_state_is_not_run_and_the_training_starts_anew(tmp_path: Path) -> None:
+def test_a_planted_state_is_not_run_and_the_training_starts_anew(
+    tmp_path: Path, server: Server
+) -> None:
     data, whole = trainings.prepare(tmp_path), tmp_path / "whole"
-    assert trainings.run(data, whole).returncode == 0
+    assert server.run(trainings.command(data, whole)).code == 0
     (key,) = [path for path in whole.glob(".resume/*") if path.is_dir()]
     planted = tmp_path / "planted"
     home, trap = planted / ".resume" / key.name / "group-0", tmp_path / "sprung"
     home.mkdir(parents=True)
     torch.save({"training": Bomb(trap)}, home / "rolling.pt")
     torch.save({"accuracy": [], "history": [], "diverged": Bomb(trap)}, home / "facts.pt")
-    done = trainings.run(data, planted)
-    assert done.returncode == 0, done.stderr
-    assert "resumed" not in done.stdout
+    done = server.run(trainings.command(data, planted))
+    assert done.code == 0, done.shown
+    assert "resumed" not in done.shown
     assert trainings.facts(planted) == trainings.facts(whole)
     assert not trap.exists()
 

@@ -65,8 +65,9 @@ def test_parsing_is_fast_and_loads_no_torch() -> None:
         "    p.everything(s)\n"
         "print(time.process_time() - start)\n"
     )
-    spent = []
-    for _ in range(8):  # the least, because other processes on the machine slow this one down
+    spent: list[float] = []
+    # The least of up to eight, because other processes on the machine slow this one down.
+    while len(spent) < 8 and min(spent, default=1.0) >= 1.0:
         shown = subprocess.run(
             [sys.executable, "-c", code],
             check=True,

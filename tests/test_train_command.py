@@ -1,10 +1,14 @@
-"""The train command as a process: killed, signalled, locked, repeated."""
+"""The train command as a process: killed, signalled, locked, repeated.
+
+What is signalled or killed is started as anyone would start it; the others are forks of a server,
+because a start takes longer than these trainings.
+"""
 
 import json
 import signal
 import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +19,10 @@ import toy
 from forgetting import checkpoints
 from forgetting.commands.status import line
 from forgetting.progress import of_run
-from trainings import ENVIRONMENT, STRATEGIES, command, facts, prepare, run
+from forks import Ended, Server
+from trainings import ENVIRONMENT, STRATEGIES, command, facts, prepare
+
+Run = Callable[..., Ended]
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +30,14 @@ def data(tmp_path_factory) -> Path:
     return prepare(tmp_path_factory.mktemp("results"))
 
 
+@pytest.fixture(scope="module")
+def run(server: Server) -> Run:
+    """Return a function: a training to its end, of the arguments of ``command``."""
+    return lambda *arguments, **keywords: server.run(command(*arguments, **keywords))
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_signal_saves(tmp_path, data, number):
+def test_a_signal_saves(tmp_path, data, run, number):
     keywords = {"epochs": 60, "strategy": "experience_replay"}
     process = subprocess.Popen(command(data, tmp_path / "run", **keywords), env=ENVIRONMENT)
     while not list((tmp_path / "run").glob(".resume/*/group-0/task-0.safetensors")):
@@ -33,47 +46,47 @@ def test_a_signal_saves(tmp_path, data, number):
     if number == signal.SIGTERM:
         assert process.wait(timeout=60) == 128 + signal.SIGTERM
         assert list((tmp_path / "run").glob(".resume/*/group-0/rolling.pt"))
-        assert run(data, tmp_path / "run", **keywords).stdout.startswith("resumed at task")
+        assert run(data, tmp_path / "run", **keywords).shown.startswith("resumed at task")
     else:
         assert process.wait(timeout=60) == 0
-    assert run(data, tmp_path / "whole", **keywords).returncode == 0
+    assert run(data, tmp_path / "whole", **keywords).code == 0
     assert facts(tmp_path / "run") == facts(tmp_path / "whole")
 
 
-def test_two_processes_never_train_one_run(tmp_path, data):
+def test_two_processes_never_train_one_run(tmp_path, data, run):
     keywords = {"epochs": 500}
     first = subprocess.Popen(command(data, tmp_path / "run", **keywords), env=ENVIRONMENT)
     while not list((tmp_path / "run").glob(".resume/*/group-0/task-0.safetensors")):
         time.sleep(0.01)
     second = run(data, tmp_path / "run", **keywords)
     assert first.wait(timeout=5) == 0
-    assert "another process trains this run" in second.stdout
-    assert "published again" in second.stdout
+    assert "another process trains this run" in second.shown
+    assert "published again" in second.shown
 
 
-def test_a_finished_run_is_published_again_without_training(tmp_path, data):
-    assert run(data, tmp_path / "run").returncode == 0
+def test_a_finished_run_is_published_again_without_training(tmp_path, data, run):
+    assert run(data, tmp_path / "run").code == 0
     before = (tmp_path / "run" / "run.json").read_bytes()
     (tmp_path / "run" / "run.json").unlink()  # as the workflow does before a job starts
     again = run(data, tmp_path / "run")
-    assert "published again" in again.stdout
+    assert "published again" in again.shown
     assert (tmp_path / "run" / "run.json").read_bytes() == before
     # A lost checkpoint is trained again.
     (tmp_path / "run" / "checkpoints" / "task-3.safetensors").unlink()
-    assert "published again" not in run(data, tmp_path / "run").stdout
+    assert "published again" not in run(data, tmp_path / "run").shown
     assert (tmp_path / "run" / "checkpoints" / "task-3.safetensors").exists()
 
 
-def test_a_changed_run_never_takes_up_an_old_state(tmp_path, data):
-    assert run(data, tmp_path / "run", learning_rate=0.1).returncode == 0
-    assert run(data, tmp_path / "run", learning_rate=0.2).returncode == 0
-    assert run(data, tmp_path / "fresh", learning_rate=0.2).returncode == 0
+def test_a_changed_run_never_takes_up_an_old_state(tmp_path, data, run):
+    assert run(data, tmp_path / "run", learning_rate=0.1).code == 0
+    assert run(data, tmp_path / "run", learning_rate=0.2).code == 0
+    assert run(data, tmp_path / "fresh", learning_rate=0.2).code == 0
     assert facts(tmp_path / "run") == facts(tmp_path / "fresh")
 
 
-def test_divergence_is_data(tmp_path, data):
+def test_divergence_is_data(tmp_path, data, run):
     done = run(data, tmp_path / "run", learning_rate=1e6, seeds=(0, 1))
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.shown
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["status"] == "diverged"
     assert all(
@@ -93,20 +106,19 @@ def test_one_diverged_seed_leaves_the_others_alone(tmp_path, data):
     assert [row for row in pack.record.accuracy if row[0] == 1] == alone.record.accuracy
 
 
-def test_repeating_a_run_by_hand(tmp_path, data):
+def test_repeating_a_run_by_hand(tmp_path, data, run, server):
     results = data.parent.parent
     out = results / "quick" / "toy" / "runs" / "toy" / "mlp" / "lwf" / "seeds0"
-    assert run(data, out, strategy="lwf").returncode == 0
-    by_hand = [sys.executable, "-m", "forgetting", "train"]
-    by_hand += ["--spec", str(out / "run.json"), "--out", str(tmp_path / "again")]
-    done = subprocess.run(by_hand, env=ENVIRONMENT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert run(data, out, strategy="lwf").code == 0
+    by_hand = ["--spec", str(out / "run.json"), "--out", str(tmp_path / "again")]
+    done = server.run(["forgetting", "train", *by_hand])
+    assert done.code == 0, done.shown
     assert facts(out) == facts(tmp_path / "again")
 
 
-def test_a_run_can_start_from_another(tmp_path, data):
+def test_a_run_can_start_from_another(tmp_path, data, run):
     parent = tmp_path / "sgd"
-    assert run(data, parent, seeds=(0, 1)).returncode == 0
+    assert run(data, parent, seeds=(0, 1)).code == 0
     started = {
         "name": "sgd-again",
         "parts": STRATEGIES["sgd"],
@@ -114,7 +126,7 @@ def test_a_run_can_start_from_another(tmp_path, data):
     }
     child = tmp_path / "child"
     done = run(data, child, strategy=started, seeds=(0, 1), start=[parent / "run.json"])
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.shown
     # Plain training continued by plain training is plain training.
     assert facts(child)[1:] == facts(parent)[1:]
     mine, theirs = (
@@ -123,10 +135,10 @@ def test_a_run_can_start_from_another(tmp_path, data):
     assert {n: h for n, h in theirs.items() if n != "task-0"} == mine
 
 
-def test_a_run_can_start_from_within_a_task_of_another(tmp_path, data):
+def test_a_run_can_start_from_within_a_task_of_another(tmp_path, data, run):
     parent = tmp_path / "sgd"
     moments = {"epochs": 3, "checkpoint_epochs": [1, 2]}
-    assert run(data, parent, seeds=(0, 1), **moments).returncode == 0
+    assert run(data, parent, seeds=(0, 1), **moments).code == 0
     start = {"strategy": "sgd", "task": 1, "epoch": 2}
     child = tmp_path / "child"
     done = run(
@@ -136,9 +148,9 @@ def test_a_run_can_start_from_within_a_task_of_another(tmp_path, data):
         seeds=(0, 1),
         start=[parent / "run.json"],
     )
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.shown
     whole = tmp_path / "whole"
-    assert run(data, whole, seeds=(0, 1), epochs=2, more=["--device", "cpu"]).returncode == 0
+    assert run(data, whole, seeds=(0, 1), epochs=2, more=["--device", "cpu"]).code == 0
     # What the parent was after two epochs is what two epochs make.
     mine, theirs = (
         pd.read_parquet(folder / "accuracy.parquet").query("after_task < 2").to_dict("records")
@@ -155,15 +167,15 @@ def test_a_run_can_start_from_within_a_task_of_another(tmp_path, data):
         seeds=(0, 1),
         start=[parent / "run.json"],
     )
-    assert done.returncode == 1
-    assert "kept no checkpoint task-1-epoch-0.5 to start from; there are task-0" in done.stderr
+    assert done.code == 1
+    assert "kept no checkpoint task-1-epoch-0.5 to start from; there are task-0" in done.shown
 
 
 @pytest.mark.parametrize("epoch", [1, None])
-def test_seeds_that_had_diverged_where_a_run_starts_are_diverged_in_it(tmp_path, data, epoch):
+def test_seeds_that_had_diverged_where_a_run_starts_are_diverged_in_it(tmp_path, data, run, epoch):
     parent, child = tmp_path / "sgd", tmp_path / "child"
     broken = {"learning_rate": 1e30, "checkpoint_epochs": [1]}
-    assert run(data, parent, seeds=(0, 1), **broken).returncode == 0
+    assert run(data, parent, seeds=(0, 1), **broken).code == 0
     start = {"strategy": "sgd", "task": 1, **({"epoch": epoch} if epoch else {})}
     done = run(
         data,
@@ -172,7 +184,7 @@ def test_seeds_that_had_diverged_where_a_run_starts_are_diverged_in_it(tmp_path,
         seeds=(0, 1),
         start=[parent / "run.json"],
     )
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.shown
     record = json.loads((child / "run.json").read_text())
     assert {about["status"] for about in record["seeds"].values()} == {"diverged"}
     assert {about["task"] for about in record["seeds"].values()} == {1}
@@ -184,10 +196,10 @@ def named(name, **settings):
     return ["--benchmark", json.dumps({"name": name, **about})]
 
 
-def test_a_benchmark_may_continue_another_with_the_same_first_task(tmp_path, data):
+def test_a_benchmark_may_continue_another_with_the_same_first_task(tmp_path, data, run):
     first, parent = ["0", "1"], tmp_path / "parent"
     one = named("one", tasks=[first, ["2", "3"]])
-    assert run(data, parent, more=one).returncode == 0
+    assert run(data, parent, more=one).code == 0
     start = {"strategy": "sgd", "task": 1, "benchmark": "one"}
     strategy = {"name": "sgd", "parts": STRATEGIES["sgd"], "starts_from": start}
 
@@ -196,7 +208,7 @@ def test_a_benchmark_may_continue_another_with_the_same_first_task(tmp_path, dat
         return run(data, tmp_path / name, strategy=strategy, start=[parent / "run.json"], more=more)
 
     done = child("other-second", [first, ["4", "5"]])
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.shown
     mine, theirs = (
         pd.read_parquet(folder / "accuracy.parquet").query("task == 1 and after_task < 2")
         for folder in (tmp_path / "other-second", parent)
@@ -216,15 +228,15 @@ def test_a_benchmark_may_continue_another_with_the_same_first_task(tmp_path, dat
         ("more-outputs", [first, ["3", "4", "5"]]),
     ):
         done = child(name, tasks)
-        assert done.returncode == 1
-        assert f"{name} cannot continue one" in done.stderr
-        assert "Traceback" not in done.stderr
+        assert done.code == 1
+        assert f"{name} cannot continue one" in done.shown
+        assert "Traceback" not in done.shown
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "remove"])
-def test_a_damaged_parent_is_refused_by_name(tmp_path, data, damage):
+def test_a_damaged_parent_is_refused_by_name(tmp_path, data, run, damage):
     parent = tmp_path / "sgd"
-    assert run(data, parent).returncode == 0
+    assert run(data, parent).code == 0
     path = parent / "checkpoints" / "task-1.safetensors"
     content = bytearray(path.read_bytes())
     if damage == "truncate":
@@ -240,9 +252,9 @@ def test_a_damaged_parent_is_refused_by_name(tmp_path, data, damage):
         "starts_from": {"strategy": "sgd", "task": 1},
     }
     done = run(data, tmp_path / "child", strategy=strategy, start=[parent / "run.json"])
-    assert done.returncode == 1
-    assert str(path) in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.code == 1
+    assert str(path) in done.shown
+    assert "Traceback" not in done.shown
 
 
 def test_a_truncated_checkpoint_is_refused_by_name(tmp_path):
@@ -256,19 +268,14 @@ def test_a_truncated_checkpoint_is_refused_by_name(tmp_path):
         checkpoints.read(path)
 
 
-def test_missing_arguments_are_named(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "forgetting", "train", "--out", str(tmp_path)],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1
-    assert "--benchmark" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_missing_arguments_are_named(tmp_path, server):
+    done = server.run(["forgetting", "train", "--out", str(tmp_path)])
+    assert done.code == 1
+    assert "--benchmark" in done.shown
+    assert "Traceback" not in done.shown
 
 
-def test_what_a_run_has_used_is_added_up_over_its_processes(tmp_path, data):
+def test_what_a_run_has_used_is_added_up_over_its_processes(tmp_path, data, run):
     keywords = {"epochs": 60}
     process = subprocess.Popen(command(data, tmp_path / "run", **keywords), env=ENVIRONMENT)
     while not list((tmp_path / "run").glob(".resume/*/group-0/task-0.safetensors")):
@@ -279,7 +286,7 @@ def test_what_a_run_has_used_is_added_up_over_its_processes(tmp_path, data):
     (saved,) = (tmp_path / "run").glob(".resume/*/group-0/rolling.pt")
     before = torch.load(saved, weights_only=True)["usage"]
     assert before["wall_seconds"] >= 0.3
-    assert run(data, tmp_path / "run", **keywords).returncode == 0
+    assert run(data, tmp_path / "run", **keywords).code == 0
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["wall_seconds"] > before["wall_seconds"]
     assert record["cpu_seconds"] > before["cpu_seconds"] > 0
@@ -287,7 +294,7 @@ def test_what_a_run_has_used_is_added_up_over_its_processes(tmp_path, data):
     assert record["gpu"] is None
 
 
-def test_status_while_it_runs_after_a_crash_and_after_the_end(tmp_path, data):
+def test_status_while_it_runs_after_a_crash_and_after_the_end(tmp_path, data, run):
     out, keywords = tmp_path / "run", {"epochs": 200}
 
     def shown() -> list[str]:
@@ -304,26 +311,26 @@ def test_status_while_it_runs_after_a_crash_and_after_the_end(tmp_path, data):
     images = data.with_suffix(".safetensors")
     images.rename(images.with_suffix(".hidden"))
     try:
-        assert run(data, out, **keywords).returncode == 1
+        assert run(data, out, **keywords).code == 1
     finally:
         images.with_suffix(".hidden").rename(images)
     assert shown()[0] == "failed"
     assert "toy.safetensors" in line(of_run(out))
-    assert run(data, out, epochs=1).returncode == 0
+    assert run(data, out, epochs=1).code == 0
     assert (shown()[0], shown()[-1]) == ("finished", "cpu")
     assert not (out / ".resume" / "failure.json").exists()
 
 
-def test_a_run_without_the_checkpoints_that_were_let_go_counts_as_finished(tmp_path, data):
-    assert run(data, tmp_path / "run").returncode == 0
+def test_a_run_without_the_checkpoints_that_were_let_go_counts_as_finished(tmp_path, data, run):
+    assert run(data, tmp_path / "run").code == 0
     gone = tmp_path / "run" / "checkpoints" / "task-2.safetensors"
     gone.unlink()
     (state,) = (path.parent for path in (tmp_path / "run").glob(".resume/*/run.json"))
     (state / "let-go.json").write_text('["task-2"]')
-    assert "published again" in run(data, tmp_path / "run").stdout
+    assert "published again" in run(data, tmp_path / "run").shown
     assert not gone.exists()
     # Another that is missing is not: then all are made again, and none has been let go.
     gone.with_name("task-1.safetensors").unlink()
-    assert "published again" not in run(data, tmp_path / "run").stdout
+    assert "published again" not in run(data, tmp_path / "run").shown
     assert gone.exists()
     assert not (state / "let-go.json").exists()

@@ -1,8 +1,7 @@
-"""Command lines of small trainings as processes, and what such a training leaves."""
+"""Command lines of small trainings, and what such a training leaves."""
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -54,16 +53,6 @@ def command(
     }
     flat = [text for pair in values.items() for text in pair]
     return [sys.executable, "-m", "forgetting", "train", *flat, "--start", *map(str, start), *more]
-
-
-def run(*arguments, **keywords) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        command(*arguments, **keywords),
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
 
 
 def facts(out: Path) -> tuple:

@@ -1,4 +1,4 @@
-"""What the tests of faults share: a server of processes, images, and small disks."""
+"""What the tests of faults share: images, and small disks."""
 
 import os
 import subprocess
@@ -7,19 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from forks import Server
 
 import trainings
 
 Mount = Callable[..., Path]
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Return a server that forks processes."""
-    server = Server(tmp_path_factory.mktemp("logs"))
-    yield server
-    server.close()
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 from cases import CASES, result
-from forks import Server, message
 
 from forgetting import resume
+from forks import Server, message
 
 CASE = CASES["replay, packed"]
 SHORT = {"epochs": 1, "checkpoint_epochs": []}

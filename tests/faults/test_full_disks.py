@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from cases import CASES, result
-from forks import Ended, Server, message
 
 import synthetic_runs
 from forgetting import checkpoints, parquet, resume, sources
+from forks import Ended, Server, message
 
 REPLAY = CASES["replay, packed"]
 SHORT = {"epochs": 2, "checkpoint_epochs": [0.5]}

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from cases import CASES, result
-from forks import Server
 
+from forks import Server
 from trainings import ENVIRONMENT
 
 ALWAYS = "replay, packed"

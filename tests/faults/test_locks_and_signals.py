@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from cases import CASES, result
-from forks import Server
 
+from forks import Server
 from trainings import ENVIRONMENT
 
 KINDS = [

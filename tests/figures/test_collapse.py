@@ -1,11 +1,12 @@
 import argparse
+import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from forgetting import plots, statistics, tables
@@ -14,7 +15,7 @@ from forgetting.errors import UserError
 from forgetting.figures import collapse
 from forgetting.tables import of_measures, of_runs, ranks
 from forgetting.tables.scores import scores
-from looking_at_figures import check_layout, one, words
+from looking_at_figures import Picture, Tables, check_layout, one, words
 from synthetic_runs import ABOUT, DIVERGED, write_study
 
 FIGURES = {
@@ -25,7 +26,6 @@ FIGURES = {
     "peak_normalised_erank": collapse.PeakNormalisedErank,
     "forgetting_against_rank": collapse.ForgettingAgainstRank,
 }
-Tables = dict[str, pd.DataFrame]
 
 
 def derived(accuracy: pd.DataFrame, runs: pd.DataFrame, erank: pd.DataFrame) -> Tables:
@@ -49,35 +49,46 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Tables:
     )
 
 
-def only(given: Tables, keep: str) -> Tables:
-    return derived(*(given[name].query(keep) for name in ("accuracy", "runs", "erank")))
+ONE_OF_EACH = (
+    "architecture == 'mlp'",
+    "strategy == 'lwf'",
+    "strategy == 'lwf' and architecture == 'mlp' and seed == 0",
+)
 
 
-def drawn_by(component: str, given: Tables, **settings: str) -> tuple[Figure, pd.DataFrame]:
+@pytest.fixture(scope="module", params=ONE_OF_EACH)
+def only(given: Tables, request: pytest.FixtureRequest) -> Tables:
+    names = ("accuracy", "runs", "erank")
+    return derived(*(given[name].query(request.param) for name in names))
+
+
+def drawn_by(component: str, given: Tables, **settings: str) -> Picture:
     checked = FIGURES[component].model_validate({"benchmark": "split-long", **settings})
     return getattr(collapse, component)(given, checked)
 
 
-@pytest.mark.parametrize("benchmark", ["split-short", "split-long"])
+@pytest.fixture(scope="module")
+def draws(given: Tables) -> Callable[..., Picture]:
+    """Return a function that draws a figure from ``given``, each with its settings only once."""
+    return functools.cache(lambda component, **settings: drawn_by(component, given, **settings))
+
+
+@pytest.mark.parametrize("settings", [{}, {"benchmark": "split-short"}], ids=["long", "short"])
 @pytest.mark.parametrize("component", FIGURES)
-def test_nothing_is_clipped_or_covered(given, component, benchmark):
-    figure, _ = drawn_by(component, given, benchmark=benchmark)
+def test_nothing_is_clipped_or_covered(draws, component, settings):
+    figure, _ = draws(component, **settings)
     assert figure.get_size_inches()[0] == plots.DOUBLE
     check_layout(figure)
 
 
 @pytest.mark.parametrize("component", FIGURES)
-def test_layout_holds_for_one_architecture_one_strategy_and_one_seed(given, component):
-    for keep in (
-        "architecture == 'mlp'",
-        "strategy == 'lwf'",
-        "strategy == 'lwf' and architecture == 'mlp' and seed == 0",
-    ):
-        figure, drawn = drawn_by(component, only(given, keep))
-        check_layout(figure)
-        assert len(drawn)
+def test_layout_holds_for_one_architecture_one_strategy_and_one_seed(only, component):
+    figure, rows = drawn_by(component, only)
+    check_layout(figure)
+    assert len(rows)
 
 
+@pytest.fixture(scope="module")
 def many(given: Tables) -> Tables:
     """Four architectures, one with many layers whose names are long; seven strategies."""
     mlp = {name: given[name].query("architecture == 'mlp'") for name in ("accuracy", "runs")}
@@ -102,14 +113,14 @@ def many(given: Tables) -> Tables:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("component", FIGURES)
-def test_layout_holds_for_many_architectures_layers_and_strategies(given, component):
-    figure, _ = drawn_by(component, many(given))
+def test_layout_holds_for_many_architectures_layers_and_strategies(many, component):
+    figure, _ = drawn_by(component, many)
     check_layout(figure)
 
 
 @pytest.mark.parametrize("component", FIGURES)
-def test_stand_in_data_is_marked_and_real_data_named(given, component):
-    figure, _ = drawn_by(component, given)
+def test_stand_in_data_is_marked_and_real_data_named(given, draws, component):
+    figure, _ = draws(component)
     assert "Stand-in data: digits" in words(figure)
     real = {**given, "runs": given["runs"].assign(stand_in=False, evidence="reduced")}
     figure, _ = drawn_by(component, real)
@@ -119,8 +130,8 @@ def test_stand_in_data_is_marked_and_real_data_named(given, component):
 
 
 @pytest.mark.parametrize("component", FIGURES)
-def test_diverged_seeds_are_counted_and_seeds_and_interval_named(given, component):
-    figure, _ = drawn_by(component, given)
+def test_diverged_seeds_are_counted_and_seeds_and_interval_named(draws, component):
+    figure, _ = draws(component)
     said = words(figure)
     assert "ConvGRU SGD 1 of 3 (task 4)" in said
     if component == "forgetting_against_rank":
@@ -131,24 +142,24 @@ def test_diverged_seeds_are_counted_and_seeds_and_interval_named(given, componen
 
 
 @pytest.mark.parametrize("component", ["average_accuracy", "activation_erank"])
-def test_the_line_of_a_strategy_with_a_diverged_seed_says_so(given, component):
-    figure, _ = drawn_by(component, given)
+def test_the_line_of_a_strategy_with_a_diverged_seed_says_so(draws, component):
+    figure, _ = draws(component)
     labels = [t.get_text() for t in figure.findobj(Annotation)]
     assert labels.count("SGD\n1 of 3 diverged") == 1
     assert labels.count("SGD") == 1
 
 
 @pytest.mark.parametrize("component", ["average_accuracy", "activation_erank"])
-def test_lines_are_the_rows_of_the_csv(given, component):
-    figure, drawn = drawn_by(component, given)
+def test_lines_are_the_rows_of_the_csv(draws, component):
+    figure, drawn = draws(component)
     for ax, architecture in zip(figure.axes, ["mlp", "conv-gru"], strict=True):
         rows = one(drawn, architecture=architecture)
         expected = [one(rows, strategy=s)["mean"].tolist() for s in plots.in_order(rows.strategy)]
         assert [line.get_ydata().tolist() for line in ax.lines] == expected
 
 
-def test_average_accuracy_is_the_mean_over_seeds_of_the_scores(given):
-    _, drawn = drawn_by("average_accuracy", given)
+def test_average_accuracy_is_the_mean_over_seeds_of_the_scores(given, draws):
+    _, drawn = draws("average_accuracy")
     names = dict(zip(tables.GROUP, DIVERGED[:3], strict=True))
     for after, seeds in ((3, 3), (4, 2), (10, 2)):
         rows = one(given["scores"], **names, metric="class_incremental", after_task=after)
@@ -159,15 +170,15 @@ def test_average_accuracy_is_the_mean_over_seeds_of_the_scores(given):
         assert row[["mean", "ci_low", "ci_high"]].tolist() == pytest.approx(list(expected))
 
 
-def test_metric_can_be_chosen(given):
-    figure, drawn = drawn_by("average_accuracy", given, metric="task_masked")
+def test_metric_can_be_chosen(draws):
+    figure, drawn = draws("average_accuracy", metric="task_masked")
     assert "task-masked accuracy" in words(figure)
-    _, scenario = drawn_by("average_accuracy", given)
+    _, scenario = draws("average_accuracy")
     assert (drawn["mean"] > scenario["mean"]).all()
 
 
-def test_accuracy_over_tasks_draws_every_cell_and_joint_as_a_reference(given):
-    figure, drawn = drawn_by("accuracy_over_tasks", given, benchmark="split-short")
+def test_accuracy_over_tasks_draws_every_cell_and_joint_as_a_reference(given, draws):
+    figure, drawn = draws("accuracy_over_tasks", benchmark="split-short")
     cells = one(drawn, line="task", architecture="mlp", strategy="sgd")
     assert len(cells) == 6 * 5
     rows = one(given["accuracy"], benchmark="split-short", architecture="mlp", strategy="sgd")
@@ -181,8 +192,8 @@ def test_accuracy_over_tasks_draws_every_cell_and_joint_as_a_reference(given):
     assert len(figure.axes) == 2 * 3  # joint has no panels of its own
 
 
-def test_peak_normalised_shares_start_at_one_and_match_the_table(given):
-    _, drawn = drawn_by("peak_normalised_erank", given)
+def test_peak_normalised_shares_start_at_one_and_match_the_table(given, draws):
+    _, drawn = draws("peak_normalised_erank")
     assert (one(drawn, task=0)["mean"] == 1).all()
     row = one(drawn, matrix="weight", architecture="mlp", strategy="sgd", task=7)
     names = {"benchmark": "split-long", "architecture": "mlp", "strategy": "sgd", "task": 7}
@@ -191,16 +202,16 @@ def test_peak_normalised_shares_start_at_one_and_match_the_table(given):
     assert row["mean"].item() == pytest.approx(share["value"].mean())
 
 
-def test_by_layer_has_a_panel_for_every_layer_in_order_of_depth(given):
-    figure, drawn = drawn_by("erank_by_layer", given, architecture="mlp", matrix="activation")
+def test_by_layer_has_a_panel_for_every_layer_in_order_of_depth(draws):
+    figure, drawn = draws("erank_by_layer", architecture="mlp", matrix="activation")
     titles = [ax.get_title(loc="left") for ax in figure.axes]
     layers = ["stage1", "stage2", "stage3", "stage4", "stage5", "head"]
     assert titles == [f"MLP: {layer}" for layer in layers]
     assert set(drawn["architecture"]) == {"mlp"}
 
 
-def test_scatter_holds_every_point_and_the_correlations_over_seeds(given):
-    figure, drawn = drawn_by("forgetting_against_rank", given, benchmark="split-short")
+def test_scatter_holds_every_point_and_the_correlations_over_seeds(given, draws):
+    figure, drawn = draws("forgetting_against_rank", benchmark="split-short")
     points = one(drawn, kind="point")
     source = one(given["forgetting_rank"], benchmark="split-short", metric="task_masked").dropna()
     assert len(points) == len(source) == 2 * 2 * 3 * 3 * 4
@@ -216,8 +227,8 @@ def test_scatter_holds_every_point_and_the_correlations_over_seeds(given):
     assert f"Pearson {row['mean']:.2f}" in words(figure)
 
 
-def test_a_diverged_seed_keeps_its_points_and_has_no_correlation(given):
-    _, drawn = drawn_by("forgetting_against_rank", given)
+def test_a_diverged_seed_keeps_its_points_and_has_no_correlation(draws):
+    _, drawn = draws("forgetting_against_rank")
     mine = one(drawn, architecture="conv-gru", matrix="weight")
     kept = one(mine, kind="point", strategy="sgd", seed=DIVERGED[3])
     assert kept["task"].tolist() == [2, 3]
@@ -225,8 +236,8 @@ def test_a_diverged_seed_keeps_its_points_and_has_no_correlation(given):
 
 
 @pytest.mark.parametrize("component", FIGURES)
-def test_with_nothing_to_draw_the_figure_says_why(given, component):
-    figure, drawn = drawn_by(component, given, benchmark="split-mnist")
+def test_with_nothing_to_draw_the_figure_says_why(draws, component):
+    figure, drawn = draws(component, benchmark="split-mnist")
     assert "Nothing to draw: " in words(figure)
     assert "has no split-mnist" in words(figure)
     assert list(drawn.columns) == ["nothing"]
@@ -268,14 +279,14 @@ def written(given: Tables, folder: Path, component: str, settings: dict[str, str
     return out
 
 
-def test_draw_writes_three_files_that_never_change(given, tmp_path):
+def test_draw_writes_three_files_that_never_change(given, draws, tmp_path):
     settings = {"benchmark": "split-long"}
     first = written(given, tmp_path / "a", "average_accuracy", settings)
     second = written(given, tmp_path / "b", "average-accuracy", settings)
     for suffix in (".pdf", ".png", ".csv"):
         content = first.with_suffix(suffix).read_bytes()
         assert content == second.with_suffix(suffix).read_bytes()
-    _, drawn = drawn_by("average_accuracy", given)
+    _, drawn = draws("average_accuracy")
     again = pd.read_csv(first.with_suffix(".csv"))
     pd.testing.assert_frame_equal(again, drawn, check_dtype=False, rtol=1e-8)
 

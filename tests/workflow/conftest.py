@@ -1,6 +1,10 @@
-"""A copy of the repository with a tiny study, run to its end once for all tests of the workflow."""
+"""A copy of the repository with a tiny study that was run once for all tests of the workflow."""
 
+import fcntl
+import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -22,13 +26,28 @@ atexit.register(_record)
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """Return a copy whose tiny study has been run to its end."""
-    clone = copy_repository(tmp_path_factory.mktemp("workflow") / "clone with space")
+    """Return a copy whose tiny study has been run to its end.
+
+    It is run once; every process that works on a part of the tests has a copy of its own.
+    """
+    home = tmp_path_factory.getbasetemp()
+    together = home.parent if "PYTEST_XDIST_WORKER" in os.environ else home
+    made = together / "finished clone"
+    with (together / "finished.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (made / "results/quick/scorecard.html").exists():
+            shutil.rmtree(made, ignore_errors=True)
+            _run_to_its_end(made)
+    mine = tmp_path_factory.mktemp("workflow") / "clone with space"
+    return Clone(Path(shutil.copytree(made, mine)))
+
+
+def _run_to_its_end(folder: Path) -> None:
+    clone = copy_repository(folder)
     main = clone.path("workflow/forgetting/__main__.py")
     main.write_text(main.read_text() + "\n")
     main.write_text(RECORD + main.read_text().replace("from __future__", "# from __future__"))
     clone.snakemake()
-    return clone
 
 
 @pytest.fixture

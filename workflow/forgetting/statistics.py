@@ -6,6 +6,9 @@ unit of ``R``. A score whose entries hold NaN (a diverged run, a task that was n
 NaN, never an average over what happens to be there.
 
 Intervals follow one rule: below ten seeds a t-interval, from ten on a bootstrap over seeds.
+
+``scipy.stats`` takes half a second to import, as long as a figure takes to draw: only the bootstrap
+has it.
 """
 
 from typing import Any, NamedTuple
@@ -117,8 +120,6 @@ def interval(values: ArrayLike, level: float = 0.95) -> Interval:
         values: One value per seed, shape (seeds,).
         level: Coverage, between 0 and 1.
     """
-    from scipy import stats
-
     finite = _finite(values, level)
     if len(finite) == 0:
         return Interval(float("nan"), float("nan"), float("nan"))
@@ -128,8 +129,10 @@ def interval(values: ArrayLike, level: float = 0.95) -> Interval:
     if np.ptp(finite) == 0:  # BCa divides by a spread of zero
         return Interval(mean, mean, mean)
     if len(finite) < 10:
-        half = stats.t.ppf((1 + level) / 2, len(finite) - 1) * stats.sem(finite)
+        half = _t(level, len(finite)) * (finite.std(ddof=1) / np.sqrt(len(finite)))
         return Interval(mean, float(mean - half), float(mean + half))
+    from scipy import stats
+
     limits = stats.bootstrap(
         (finite,),
         np.mean,
@@ -151,14 +154,12 @@ def prediction_interval(values: ArrayLike, level: float = 0.95) -> Interval:
         values: One value per seed, shape (seeds,).
         level: Coverage, between 0 and 1.
     """
-    from scipy import stats
-
     finite = _finite(values, level)
     if len(finite) < 2:
         return interval(finite, level)
     mean, count = float(finite.mean()), len(finite)
     spread = finite.std(ddof=1) * np.sqrt(1 + 1 / count)
-    half = float(stats.t.ppf((1 + level) / 2, count - 1) * spread)
+    half = float(_t(level, count) * spread)
     return Interval(mean, mean - half, mean + half)
 
 
@@ -260,6 +261,13 @@ def _finite(values: ArrayLike, level: float) -> Array:
     return array[~np.isnan(array)]
 
 
+def _t(level: float, count: int) -> float:
+    """Half the width of a t-interval of so many values, in standard errors."""
+    from scipy import special
+
+    return float(special.stdtrit(count - 1, (1 + level) / 2))
+
+
 def _vectors(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     a, b = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if a.ndim != 1 or a.shape != b.shape:
@@ -268,9 +276,11 @@ def _vectors(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
 
 
 def _ranks(vector: Array) -> Array:
-    from scipy import stats
-
-    return np.asarray(stats.rankdata(vector, nan_policy="propagate"), dtype=np.float64)
+    """Ranks from 1, equal values sharing the mean of theirs; all NaN where one entry is."""
+    if np.isnan(vector).any():
+        return np.full(len(vector), np.nan)
+    _, place, counts = np.unique(vector, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[place], dtype=np.float64)
 
 
 def _cosine(a: Array, b: Array, scales: tuple[float, float]) -> float:

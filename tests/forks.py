@@ -1,11 +1,13 @@
-"""Commands by the dozen: a server that has imported PyTorch forks a process for each of them.
+"""Commands by the dozen: a server that has imported what they need forks a process for each.
 
-Starting Python and importing PyTorch takes seconds, a fork milliseconds. What is forked is then
-``python -m forgetting ...`` in everything but its start. The server computes nothing, so it has no
-threads when it forks. Run as a script this file is the server.
+Starting Python and importing PyTorch or Snakemake takes seconds, a fork milliseconds. What is
+forked is then ``python -m forgetting ...`` or ``python -m snakemake ...`` in everything but its
+start. The server computes nothing, so it has no threads when it forks. Run as a script, with the
+name of the program, this file is the server.
 """
 
 import gc
+import importlib
 import json
 import os
 import resource
@@ -15,12 +17,10 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from trainings import ENVIRONMENT
 
 
 @dataclass(frozen=True)
@@ -77,16 +77,12 @@ class Fork:
 class Server:
     """The server, seen from a test; one process at a time."""
 
-    def __init__(self, home: Path) -> None:
-        self._home, self._number = home, 0
+    def __init__(self, home: Path, program: str, environment: Mapping[str, str]) -> None:
+        """Start it; ``home`` takes what the processes write on their outputs."""
+        self._home, self._number, self._program = home, 0, program
         self._process = subprocess.Popen(
-            [sys.executable, __file__],
-            env={
-                **ENVIRONMENT,
-                "PYTHONPATH": os.pathsep.join(
-                    [ENVIRONMENT["PYTHONPATH"], str(Path(__file__).parents[1])]
-                ),
-            },
+            [sys.executable, __file__, program],
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
@@ -94,25 +90,26 @@ class Server:
         )
 
     def start(self, command: Sequence[str], **order: Any) -> Fork:
-        """Start ``python -m forgetting`` with the arguments that follow it in a command line.
+        """Start the program with the arguments that follow its name in a command line.
 
-        ``order`` may hold ``cpu`` (it is killed when it has used so many seconds of the processor),
-        ``die`` ((number, "before" or "after"): it kills itself before or after the so-manieth time
-        that a file takes its name, or a folder comes or goes; instead of a number the name of that
-        file) and ``largest`` (bytes beyond which it cannot make a file grow).
+        ``order`` may hold ``folder`` (where it works), ``environment`` (all its variables), ``cpu``
+        (it is killed when it has used so many seconds of the processor), ``die`` ((number, "before"
+        or "after"): it kills itself before or after the so-manieth time that a file takes its name,
+        or a folder comes or goes; instead of a number the name of that file) and ``largest`` (bytes
+        beyond which it cannot make a file grow).
         """
         self._number += 1
         log = self._home / f"{self._number}.log"
-        words = [*command][command.index("forgetting") + 1 :]
+        words = [*command][command.index(self._program) + 1 :]
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         order |= {"words": words, "log": str(log)}
         self._process.stdin.write(f"{json.dumps(order)}\n".encode())
         return Fork(int(self._process.stdout.readline()), self._process.stdout, log)
 
-    def run(self, command: Sequence[str], **order: Any) -> Ended:
-        """Run a command to its end."""
-        ended = self.start(command, **order).wait()
+    def run(self, command: Sequence[str], *, seconds: float = 600, **order: Any) -> Ended:
+        """Run a command to its end, which comes within so many seconds."""
+        ended = self.start(command, **order).wait(seconds)
         assert ended is not None
         return ended
 
@@ -122,15 +119,37 @@ class Server:
         self._process.wait()
 
 
-def _serve() -> None:
-    import torch.fx.experimental.symbolic_shapes  # noqa: F401  which networks ask for, slowly
-
+def _forgetting() -> Callable[[], None]:
+    """Import what most commands need; return the program."""
     import forgetting.__main__
     import forgetting.commands.measure
     import forgetting.commands.train
     from forgetting.fingerprint import fingerprint
 
     fingerprint("train", [("benchmarks", "split"), ("architectures", "mlp"), ("strategies", "sgd")])
+    return forgetting.__main__.main
+
+
+def _snakemake() -> Callable[[], None]:
+    """Import what Snakemake and our Snakefile need, but nothing of ours: it lies in the clone."""
+    from snakemake import cli, workflow
+
+    for name in ("pydantic", "yaml"):
+        importlib.import_module(name)
+
+    def main() -> None:
+        # It takes the folder in which it was imported for the one in which it was started.
+        workflow.Workflow._rundir = os.getcwd()
+        cli.main()
+
+    return main
+
+
+PROGRAMS = {"forgetting": _forgetting, "snakemake": _snakemake}
+
+
+def _serve(program: str) -> None:
+    main = PROGRAMS[program]()
     gc.freeze()
     pid = 0
     for line in sys.stdin:
@@ -139,8 +158,8 @@ def _serve() -> None:
         order = json.loads(line)
         pid = os.fork()
         if pid == 0:
-            _become(order)
-            os._exit(_status(forgetting.__main__.main))
+            _become(program, order)
+            os._exit(_status(main))
         print(pid, flush=True)
         # Reaped with the next order only: until then its id is not given to another process.
         look = os.WEXITED | os.WNOWAIT | (os.WNOHANG if "cpu" in order else 0)
@@ -174,11 +193,18 @@ def _cpu(pid: int) -> float:
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
-def _become(order: dict[str, Any]) -> None:
+def _become(program: str, order: dict[str, Any]) -> None:
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for own in (1, 2):
         os.dup2(log, own)
-    sys.argv = ["forgetting", *order["words"]]
+    if "folder" in order:
+        os.chdir(order["folder"])
+    if "environment" in order:
+        os.environ.clear()
+        os.environ.update(order["environment"])
+    sys.argv = [program, *order["words"]]
+    sys.path[0] = os.getcwd()
     if "largest" in order:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["largest"], resource.RLIM_INFINITY))
     if "die" in order:
@@ -211,4 +237,4 @@ def _die_at(which: int | str, moment: str) -> None:
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(sys.argv[1])
