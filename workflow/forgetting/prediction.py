@@ -3,8 +3,8 @@
 Points are seeds of runs after tasks (`outcomes.gathered`). For each instrument and outcome:
 
 * **held out**: by least squares, outcome ~ task index + instrument is fitted to all points but
-  those of one family of benchmarks and foretells the family's. Beside Spearman's correlation of foretold
-  and actual stands the gain in R^2 over the same model with the task index alone,
+  those of one family of benchmarks and foretells the family's. Beside Spearman's correlation of
+  foretold and actual stands the gain in R^2 over the same model with the task index alone,
 
       gain = 1 - SSE(task index + instrument) / SSE(task index),
 
