@@ -14,7 +14,7 @@ import yaml
 
 from studies import REPOSITORY, tiny
 
-TARGETS = ("all", "collapse", "figures", "tables", "scorecard", "partial", "cost")
+TARGETS = ("all", "collapse", "figures", "tables", "scorecard", "partial", "cost", "across")
 
 
 @dataclass(frozen=True)
