@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from clones import Clone
+from forgetting.fingerprint import LEFT_OUT, closure
 
 pytestmark = pytest.mark.slow
 HOME = "results/quick/across"
@@ -49,6 +50,27 @@ def test_it_leaves_tables_figures_and_a_text(across: Clone) -> None:
     text = across.path(f"{HOME}/across.md").read_text()
     assert "only split digits has both, so nothing can be held out" in text
     assert not list(across.path("results/quick/collapse/tables").glob("instruments*"))
+
+
+def test_jobs_load_nothing_outside_their_fingerprint(across: Clone) -> None:
+    parts = [("benchmarks", "split"), ("architectures", "mlp")]
+    components = {
+        "gather": [[]],
+        "predict": [[]],
+        "draw": [[("figures", "across")], [("figures", "collapse")]],
+        "measure": [[*parts, ("measures", "instruments")], [*parts, ("measures", "erank")]],
+    }
+    seen = set()
+    for file in across.path("loaded").glob("*.txt"):
+        command, *names = file.read_text().split("\n")
+        for given in components.get(command, []):
+            loaded, reached = set(names) - LEFT_OUT, set(closure(command, given))
+            if loaded <= reached and (command != "measure" or loaded == reached):
+                seen.add((command, given[-1] if given else None))
+                break
+        else:
+            assert command not in components, (command, names)
+    assert seen == {(c, each[-1] if each else None) for c in components for each in components[c]}
 
 
 @pytest.fixture

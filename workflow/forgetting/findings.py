@@ -18,6 +18,8 @@ LIMITS = """\
 - Families of benchmarks are few, and some have two tasks, of which one point a seed and run is
   left. Means over families differ in which families an instrument was, or could be, measured on:
   the column says how many.
+- CKA to the past spans as many tasks as lie between kept weights: one where all were kept, ten
+  where every tenth was.
 - Strategies are not held fixed. Networks that are alike after a task (runs of one benchmark that
   begin alike) may have different outcomes, because different strategies train them on.
 - Forgetting is what the next task (or the next measured one) takes, not all that will be lost. Runs
