@@ -72,7 +72,9 @@ def test_across_takes_the_instruments_and_only_these_runs(tmp_path: Path) -> Non
     }
     tables = ["instruments", "runs", "prediction"]
     figures = ["instruments_over_tasks", "held_out_prediction"]
+    behind = [path for paths in pipeline.compared("").values() for path in paths]
     assert pipeline.across() == [
+        *behind,
         *(f"small/across/tables/{name}.csv" for name in tables),
         *(f"small/across/figures/{name}.pdf" for name in figures),
         "small/across/across.md",
@@ -92,7 +94,7 @@ def test_only_and_studies_choose_what_is_compared(tmp_path: Path) -> None:
     found = pipeline.compared(pipeline.scope)
     assert {kind: len(files) for kind, files in found.items()} == dict.fromkeys(found, 1)
     assert all(f"{PLACE}/mlp/lwf/seeds0" in file for files in found.values() for file in files)
-    assert pipeline.across()[0] == "small/across/partial/only/tables/instruments.csv"
+    assert "small/across/partial/only/tables/instruments.csv" in pipeline.across()
     assert len(pipeline.compared("")["runs"]) == 2  # what is not in the scope is not made apart
     other = called("other", compared())
     write(tmp_path, other)

@@ -159,7 +159,8 @@ def test_the_text_says_what_the_table_says(table: pd.DataFrame, found: pd.DataFr
     said = text(table, found, "small")
     for outcome in ("## Forgetting", "## Loss of plasticity"):
         part = said.partition(outcome)[2].partition("\n## ")[0]
-        assert "it is foretold by: drives; mistaken because of:" in part
+        assert "foretold by drives; misled by" in part
+        assert "it grows with drives" in part
         row = mean_of(found, "drives")
         numbers = (row["gain"], row["gain_low"], row["gain_high"])
         assert "| drives | {:.2f} [{:.2f}, {:.2f}] |".format(*numbers) in part

@@ -60,27 +60,27 @@ def text(table: pd.DataFrame, prediction: pd.DataFrame, preset: str) -> str:
 
 def _sentences(rows: pd.DataFrame) -> Iterator[str]:
     means = rows[(rows["held_out"] == MEAN) & (rows["instrument"] != TASK)]
-    said = means[means["gain"].notna()]
-    if said.empty:
+    judged = means[means["gain"].notna()]
+    if judged.empty:
         reasons = ", ".join(sorted(set(means["reason"].dropna()) - {""}))
-        yield f"Nothing can be held out: {reasons or 'no instrument was measured'}."
+        yield f"- Nothing can be held out: {reasons or 'no instrument was measured'}."
     else:
-        helps, harms = (said[said["gain_low"] > 0], said[said["gain_high"] < 0])
+        helps, harms = judged[judged["gain_low"] > 0], judged[judged["gain_high"] < 0]
+        others = judged.drop([*helps.index, *harms.index])
         yield (
-            "On families left out, beyond the task index, it is foretold by: "
-            f"{_listed(helps) or 'none'}; mistaken because of: {_listed(harms) or 'none'}; not to "
-            f"be told which: {_listed(said.drop([*helps.index, *harms.index])) or 'none'}."
+            "- On families left out, beyond the task index: foretold by "
+            f"{_listed(helps)}; misled by {_listed(harms)}; undecided for {_listed(others)}."
         )
-    up, down = means[means["partial_low"] > 0], means[means["partial_high"] < 0]
     if means["partial"].notna().any():
+        more, less = means[means["partial_low"] > 0], means[means["partial_high"] < 0]
         yield (
-            "With task index, network and benchmark held fixed, it is larger where these are: "
-            f"{_listed(up) or 'none'}; smaller where these are larger: {_listed(down) or 'none'}."
+            "- With task index, network and benchmark held fixed: it grows with "
+            f"{_listed(more)}, and falls with {_listed(less)}."
         )
 
 
 def _listed(rows: pd.DataFrame) -> str:
-    return ", ".join(LABELS.get(name, name) for name in rows["instrument"])
+    return ", ".join(LABELS.get(name, name) for name in rows["instrument"]) or "none"
 
 
 def _table(rows: pd.DataFrame) -> Iterator[str]:

@@ -347,16 +347,17 @@ class Pipeline:
         return found
 
     def across(self) -> list[str]:
-        """Return the files of the comparison across the chosen studies.
+        """Return the files of the comparison across the chosen studies, and what is behind them.
 
         Raises:
             UserError: From `compared`.
         """
-        self.compared(self.scope)
+        behind = [path for paths in self.compared(self.scope).values() for path in paths]
         folder = FOLDER.format(preset=self.preset, study=ACROSS, scope=self.scope)
         tables = [f"tables/{name}.csv" for name in ("instruments", "runs", "prediction")]
         figures = [f"figures/{name}.pdf" for name in self.across_figures]
-        return [f"{folder}/{name}" for name in (*tables, *figures, f"{ACROSS}.md")]
+        made = [f"{folder}/{name}" for name in (*tables, *figures, f"{ACROSS}.md")]
+        return [*behind, *made]
 
     def abouts(self) -> str:
         """Return `about` of every chosen study that is compared, by study, as JSON."""
