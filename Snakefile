@@ -56,6 +56,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/measure.smk"
 include: "workflow/rules/draw.smk"
 include: "workflow/rules/tune.smk"
+include: "workflow/rules/across.smk"
 
 
 ALL = ["tables", "figures", "judgement"]
@@ -89,6 +90,11 @@ rule tune:
     input:
         ending(pipeline.tuned_files, pipeline.tuned or None),
         ending(pipeline.tuning_runs, pipeline.tuned or None),
+
+
+rule across:
+    input:
+        lambda wildcards: or_exit(pipeline.across),
 
 
 rule cost:

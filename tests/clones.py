@@ -18,7 +18,7 @@ import yaml
 from forks import Server
 from studies import REPOSITORY, tiny
 
-TARGETS = ("all", "collapse", "figures", "tables", "scorecard", "partial", "cost")
+TARGETS = ("all", "collapse", "figures", "tables", "scorecard", "partial", "cost", "across")
 
 
 @dataclass(frozen=True)

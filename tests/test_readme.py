@@ -97,7 +97,7 @@ def test_every_option_of_snakemake_exists() -> None:
 
 
 def test_targets_stand_before_config_and_exist() -> None:
-    known = {"all", "figures", "tables", "scorecard", "partial", "tune", "cost"}
+    known = {"all", "figures", "tables", "scorecard", "partial", "across", "tune", "cost"}
     known |= {*configuration.studies(REPOSITORY), *(Path(p).stem for p in STUDIES)}
     for arguments in words("snakemake"):
         rest = arguments[2:] if arguments[0] == "--cores" else arguments

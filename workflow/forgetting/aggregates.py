@@ -44,6 +44,8 @@ class MeasureSpec:
     """Paths of runs."""
     against: Mapping[str, str]
     """Strategy of the run that each is compared with, by the measure's word for it."""
+    target: str
+    """``study``, or ``across``: what it is taken for."""
     resources: Resources
 
     def compared(self, run: RunSpec) -> dict[str, str]:
@@ -114,6 +116,7 @@ def measure_spec(
         components=(("measures", measure.component),),
         needs=tuple(measured),
         against=measure.entry.against,
+        target=measure.entry.target,
         resources=resources,
     )
     runs = {path for members in groups.values() for path in members}

@@ -165,6 +165,8 @@ def _made(results: Path, home: Path, study: str, rule: str, measure: str) -> lis
         "draw": "figures",
         "judge": "claims.csv",
         "score": "scorecard.*",
+        "gather": "tables/[!p]*.csv",
+        "predict": "tables/prediction.csv",
     }
     return [path for scope in scopes for path in scope.glob(left[rule])] if rule in left else []
 

@@ -13,11 +13,11 @@ from forgetting import aggregates, run_table
 from forgetting.aggregates import FigureSpec, Judgement, MeasureSpec
 from forgetting.configuration import Config
 from forgetting.documents import Document
-from forgetting.entries import KINDS, resolve
+from forgetting.entries import KINDS, Resolved, resolve
 from forgetting.run_table import Resolver, RunSpec
 from forgetting.rungs import without_rung
 from forgetting.sources import Source
-from forgetting.study import Study
+from forgetting.study import Measure, Study
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,18 @@ class StudyPlan:
         The rungs of a measure (``hessian~small``, ``hessian~large``) share one table.
         """
         source = aggregates.FROM_MEASURES.get(table, table)
-        mine = {name: m for name, m in self.measures.items() if without_rung(name) == source}
+        mine = {name: m for name, m in self.own.items() if without_rung(name) == source}
         return [(name, path) for name, measure in mine.items() for path in measure.needs]
+
+    @property
+    def own(self) -> dict[str, MeasureSpec]:
+        """The measures that the study itself takes."""
+        return {name: m for name, m in self.measures.items() if m.target == "study"}
+
+    @property
+    def across(self) -> dict[str, MeasureSpec]:
+        """The measures that only the comparison across studies takes."""
+        return {name: m for name, m in self.measures.items() if m.target == "across"}
 
 
 def build(study: Study, document: Document, config: Config, find: Resolver) -> StudyPlan:
@@ -59,7 +69,8 @@ def build(study: Study, document: Document, config: Config, find: Resolver) -> S
         kind: resolve(kind, getattr(study, kind), document, study=study.study) for kind in KINDS
     }
     measures = {measure.name: measure for rungs in found["measures"].values() for measure in rungs}
-    tables = aggregates.table_sources(study, document, measures)
+    own = [name for name, each in measures.items() if _is_own(each)]
+    tables = aggregates.table_sources(study, document, own)
     figures = aggregates.figure_specs(study, document, found, tables)
     judgement = aggregates.judgement(study, document, tables)
     sources: dict[str, Source] = {}
@@ -95,6 +106,11 @@ def build(study: Study, document: Document, config: Config, find: Resolver) -> S
         },
         sources=sources,
     )
+
+
+def _is_own(measure: Resolved) -> bool:
+    assert isinstance(measure.entry, Measure)
+    return measure.entry.target == "study"
 
 
 def _joined(groups: Mapping[str, Mapping[str, RunSpec]], document: Document) -> dict[str, RunSpec]:

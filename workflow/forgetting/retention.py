@@ -1,7 +1,7 @@
 """Which checkpoints outlive their measures: all, a run's last, or none.
 
-A run's checkpoints are let go when every measure of the present plan that looks at them has been
-taken: of these very weights, by today's code, with today's settings. Those that another run of
+A run's checkpoints are let go when every measure of the study that looks at them has been taken: of
+these very weights, by today's code, with today's settings. Those that another run of
 the plan starts from stay. What was let go is noted beside the run's state: without them the run
 still counts as finished, and it is trained again only when its folder has been deleted.
 """
@@ -118,7 +118,7 @@ def _awaited(pipeline: Pipeline, study: str, current: Records) -> set[str]:
     """Return the runs whose weights some measure has still to look at."""
     plan, home = pipeline.plan(study), pipeline.results / pipeline.preset / study / "measures"
     found: set[str] = set()
-    for entry, measure in plan.measures.items():
+    for entry, measure in plan.own.items():  # the others may never be asked for
         for path in measure.needs:
             run = plan.runs[path]
             seen = {"run": path, **measure.compared(run)}

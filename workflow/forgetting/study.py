@@ -179,6 +179,9 @@ class Measure(Entry):
     against: dict[Name, Name] = {}
     """Runs that each is compared with: the measure's word for it -> entry of its strategy, with the
     same benchmark, architecture and seeds."""
+    target: Literal["study", "across"] = "study"
+    """What it is taken for: the study, or `across`, which compares all studies and is no part of
+    any; such a measure makes no table of the study, and no checkpoint is kept for its sake."""
 
 
 class Table(Settings):

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
         summary = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
         measured = [
             runs.parent / "measures" / entry / f"{path}.parquet"
-            for entry, measure in plan.measures.items()
+            for entry, measure in plan.own.items()
             for path in measure.needs
             if path in found
         ]
