@@ -26,8 +26,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from forgetting import components, tables
-from forgetting.tables import GROUP, ID
+from forgetting import components
+from forgetting.tables import GROUP, ID, of_measures, of_runs
+from forgetting.tables.performance import performance, rank_and_performance
 
 FORGETTING, PLASTICITY = "forgetting", "loss_of_plasticity"
 OUTCOMES = (FORGETTING, PLASTICITY)
@@ -54,19 +55,19 @@ def gathered(
     task t + 1 (its images, the weights after t), by quadrature (``measures.hessian``).
 
     Args:
-        records: The runs, from `tables.read_records`.
+        records: The runs, from `tables.of_runs.read_records`.
         instruments: Files of the measures taken for the comparison.
         spectra: Files of measure ``hessian``, as many as there are.
         about: For each benchmark its ``metric`` and ``evidence``.
     """
-    runs = tables.runs(records, about)
-    accuracy = tables.accuracy(records)
-    learned = tables.performance(accuracy, runs, tables.online(records))
-    measured = tables.measure(instruments)
+    runs = of_runs.runs(records, about)
+    accuracy = of_runs.accuracy(records)
+    learned = performance(accuracy, runs, of_runs.online(records))
+    measured = of_measures.measure(instruments)
     table = measured.pivot(index=[*ID, "task"], columns="statistic", values="value").reset_index()
     table["epsilon_rank"] = np.nan
     if spectra:
-        ranks = tables.rank_and_performance(tables.measure(spectra), learned)
+        ranks = rank_and_performance(of_measures.measure(spectra), learned)
         ranks = ranks[(ranks["estimator"] == "quadrature") & np.isclose(ranks["eps"], EPSILON)]
         before = ranks.assign(task=ranks["task"] - 1)[[*ID, "task", "epsilon_rank"]]
         table = table.drop(columns="epsilon_rank").merge(before, on=[*ID, "task"], how="left")

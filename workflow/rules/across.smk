@@ -37,11 +37,14 @@ rule gather:
         mem_mb=2000,
         runtime=10,
     params:
+        runs=in_braces("runs"),
+        instruments=in_braces("instruments"),
+        spectra=in_braces("spectra"),
         about=abouts,
         code=code("gather"),
     shell:
-        "python -m forgetting gather --runs {input.runs:q} --instruments {input.instruments:q}"
-        " --spectra {input.spectra:q} --about {params.about:q} --code {params.code}"
+        "python -m forgetting gather --runs {params.runs} --instruments {params.instruments}"
+        " --spectra {params.spectra} --about {params.about:q} --code {params.code}"
         " --out {output.table:q} --out-runs {output.runs:q} >> {log:q} 2>&1"
 
 

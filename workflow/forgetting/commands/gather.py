@@ -9,6 +9,7 @@ import pandas as pd
 from forgetting import outcomes, tables
 from forgetting.errors import UserError
 from forgetting.results import atomic
+from forgetting.tables import of_runs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Write both tables, a study after the other."""
     gathered, runs = [], []
     for study, about in json.loads(arguments.about).items():
-        records = tables.read_records(_of(study, arguments.runs))
+        records = of_runs.read_records(_of(study, arguments.runs))
         if not records:  # none of its runs was selected
             continue
         table, table_of_runs = outcomes.gathered(

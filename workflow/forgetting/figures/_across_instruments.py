@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from forgetting import plots
+from forgetting import plots, wording
 from forgetting.figures import _frame, _panels
 from forgetting.figures._panels import Drawn, Tables
 from forgetting.prediction import LABELS, instruments
@@ -42,7 +42,7 @@ def instruments_over_tasks(given: Tables, settings: "InstrumentsOverTasks") -> D
         row[0].set_xticks([1, last] if last > 1 else [1])
         row[0].set_xlim(1 - 0.06 * last, last + 0.06 * last)
         label = [*_wrapped(family_name(family), 18)]
-        label += [f"{plots.name(name)} {DASHES[styles[name]]}" for name in networks]
+        label += [f"{wording.name(name)} {DASHES[styles[name]]}" for name in networks]
         row[0].set_ylabel("\n".join(label), rotation=0, ha="right", va="center", linespacing=1.15)
         row[0].yaxis.labelpad = 4
     for ax, name in zip(axes[0], names, strict=True):
@@ -71,8 +71,8 @@ def instruments_over_tasks(given: Tables, settings: "InstrumentsOverTasks") -> D
 def family_name(family: str) -> str:
     """A family as a reader writes it: ``split cifar10`` Split, CIFAR-10."""
     component, _, data = family.partition(" ")
-    sets = " + ".join(plots.name(each) for each in data.split("+"))
-    return f"{plots.name(component)}, {sets}" if data else plots.name(component)
+    sets = " + ".join(wording.name(each) for each in data.split("+"))
+    return f"{wording.name(component)}, {sets}" if data else wording.name(component)
 
 
 def _place(drawn: pd.DataFrame, family: str) -> tuple[int, str]:
