@@ -19,7 +19,7 @@ from studies import REPOSITORY
 SNAKEMAKE = str(Path(__file__).with_name("looking_often.py"))
 PROFILE = ("--workflow-profile", "workflow/profiles/slurm")
 SLOW = "split-digits/mlp/experience_replay/seeds0-1"
-"""A run of about 20 seconds: long enough to be disturbed on the way."""
+"""A run of about ten seconds: long enough to be disturbed on the way."""
 ASKED = {"gpu": 1, "mem_mb": 1234, "runtime": 77, "threads": 2}
 """What the other two runs ask for."""
 SUBMITTED = re.compile(r"SLURM jobid (\d+) \(log: .*/rule_(\w+)/([^/]*)/")
