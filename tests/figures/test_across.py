@@ -82,6 +82,16 @@ def test_dots_are_the_means_of_the_table(drawn, given: Tables) -> None:
         assert dots == {(row["instrument"], max(row[number], -1.0)) for _, row in there.iterrows()}
 
 
+def test_one_family_can_be_read_and_that_nothing_is_held_out_is_said(given: Tables) -> None:
+    mine = given["instruments"]
+    mine = mine[(mine["family"] == "split cifar10") & (mine["seed"] == 0)]
+    few = {**given, "instruments": mine, "prediction": predict(mine[mine["task"] < 2])}
+    for component in FIGURES:
+        check_picture(draw(component, few)[0], tallest=7)
+    said = words(draw("held_out_prediction", few)[0]).replace("\n", " ")
+    assert said.count("only split cifar10 has both, so nothing can be held out") >= 4
+
+
 def test_nothing_measured_is_said() -> None:
     empty = points().iloc[:0]
     figure, _ = draw("instruments_over_tasks", {"instruments": empty, "runs": empty})

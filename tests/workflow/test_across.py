@@ -1,6 +1,8 @@
 """The target ``across``: on demand, apart from the studies, redone only where something changed."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +122,9 @@ def test_checkpoints_do_not_wait_for_it(across: Clone, tmp_path: Path) -> None:
     copied = Clone(tmp_path / "copy")
     shutil.copytree(across.root, copied.root)
     copied.study(lambda study: with_instruments(study, images=20))
-    copied.snakemake("--config", "keep_checkpoints=none")
+    command = [sys.executable, "-m", "forgetting", "prune", "--root", str(copied.root)]
+    environment = {"PYTHONPATH": str(copied.path("workflow"))}
+    subprocess.run([*command, "--keep-checkpoints", "none"], env=environment, check=True)
     assert not list(copied.path("results/quick/collapse/runs").glob("**/*.safetensors"))
     shown = copied.snakemake("across", rc=1)
     assert "3 runs have to be trained again" in shown

@@ -1,28 +1,11 @@
 """The comparison across studies: every run by every study's instruments, on demand."""
 
 
-def compared(kind):
-    """Return a function: what the comparison is made from, of one kind."""
-
-    def paths(wildcards):
-        return or_exit(pipeline.compared, wildcards.scope)[kind]
-
-    return paths
-
-
-def abouts(wildcards):
-    return or_exit(pipeline.abouts)
-
-
-def across_drawn(wildcards):
-    return pipeline.code("draw", [("figures", "across")])
-
-
 rule gather:
     input:
-        runs=compared("runs"),
-        instruments=compared("instruments"),
-        spectra=compared("spectra"),
+        runs=across_sources("runs"),
+        instruments=across_sources("instruments"),
+        spectra=across_sources("spectra"),
     output:
         table="{preset}/across{scope}/tables/instruments.csv",
         runs="{preset}/across{scope}/tables/runs.csv",

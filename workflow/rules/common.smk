@@ -227,3 +227,23 @@ def scored_figures(wildcards):
         for study in pipeline.chosen
         for path in or_exit(pipeline.figures, study, "png")
     ]
+
+
+# The comparison across studies.
+
+
+def across_sources(kind):
+    """Return a function: what the comparison is made from, of one kind."""
+
+    def paths(wildcards):
+        return or_exit(pipeline.compared, wildcards.scope)[kind]
+
+    return paths
+
+
+def abouts(wildcards):
+    return or_exit(pipeline.abouts)
+
+
+def across_drawn(wildcards):
+    return pipeline.code("draw", [("figures", "across")])

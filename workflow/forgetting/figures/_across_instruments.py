@@ -29,7 +29,10 @@ def instruments_over_tasks(given: Tables, settings: "InstrumentsOverTasks") -> D
     long = table.melt([*LINE, "seed", "task"], names, var_name="instrument")
     drawn = _panels.over_seeds(long, [*LINE, "instrument", "task"], "value")
     families = sorted(drawn["family"].unique(), key=lambda family: _place(drawn, family))
-    figure, axes = _frame.panels(len(families), len(names), height=0.8, sharex="row", sharey="col")
+    height = 0.8 + 0.6 / len(families)  # names of instruments stand above the first row
+    figure, axes = _frame.panels(
+        len(families), len(names), height=height, sharex="row", sharey="col"
+    )
     for row, family in zip(axes, families, strict=True):
         mine = drawn[drawn["family"] == family]
         networks = plots.in_order(mine["architecture"])

@@ -1,6 +1,7 @@
 """What each instrument foretells: on families of benchmarks left out, and with all else fixed."""
 
-from typing import TYPE_CHECKING
+import textwrap
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -65,6 +66,13 @@ def held_out_prediction(given: Tables, settings: "HeldOutPrediction") -> Drawn:
 
 
 def _dots(ax: Axes, rows: pd.DataFrame, names: list[str], number: str) -> None:
+    if rows[number].isna().all():
+        reasons = rows.loc[rows["reason"].fillna("") != "", "reason"]
+        reason = reasons.mode().iloc[0] if len(reasons) else "too few points of a seed"
+        where: dict[str, Any] = {"ha": "center", "va": "center", "transform": ax.transAxes}
+        ax.text(0.5, 0.5, textwrap.fill(reason, 30), color=plots.GREY, **where)
+        ax.grid(visible=False)
+        return
     ax.axvline(0, color=plots.GREY, lw=0.8)
     for place, name in enumerate(names):
         mine = rows[rows["instrument"] == name]
