@@ -19,9 +19,15 @@ def rgb(colour: str) -> tuple[float, float, float]:
 
 
 def test_strategies_drawn_together_differ_in_colour_and_in_marker():
-    for together in (["sgd", "lwf", "experience_replay", "joint"], ["ewc", "si", "sgd", "freeze"]):
+    for together in (
+        ["sgd", "lwf", "experience_replay", "joint"],
+        ["ewc", "si", "sgd", "freeze"],
+        ["adam", "adam_reset", "joint"],
+        ["adam", "l2", "effective_rank", "l2_effective_rank", "replace_most_useful_l2"],
+    ):
         looks = [plots.look(strategy) for strategy in together]
-        assert len({look.colour for look in looks}) == len({look.marker for look in looks}) == 4
+        assert len({look.colour for look in looks}) == len(together)
+        assert len({look.marker for look in looks}) == len(together)
     pairs = [(look.colour, look.marker) for look in plots.LOOKS.values()]
     assert len(set(pairs)) == len(pairs)
 

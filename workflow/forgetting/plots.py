@@ -77,7 +77,7 @@ LOOKS = {
     "replace_most_useful_l2": Look("#882255", ">", "Replace most useful + L2"),
     "continual_backprop": Look("#009E73", "X", "CBP"),
     "continual_backprop_l2": Look("#009E73", "H", "CBP + L2"),
-    "adam": Look("#0072B2", "o", "Adam"),
+    "adam": Look("#332288", "o", "Adam"),
     "adam_same_betas": Look("#D55E00", "p", "Adam, same betas"),
     "adam_reset": Look("#E69F00", "s", "Adam, reset"),
     "layer_norm_l2": Look("#56B4E9", "s", "LN + L2"),
