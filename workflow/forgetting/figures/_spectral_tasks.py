@@ -70,7 +70,7 @@ def dead_units_over_tasks(given: Tables, settings: "OfSplit") -> Drawn:
         table="dead_units",
         statistic="exact_zero",
         title="Dead units at the start of tasks",
-        what="zero for every image of the task to come",
+        what="zero on all {samples} of the task to come",
         y="dead units{units}",
     )
 
@@ -85,7 +85,7 @@ def feature_rank_over_tasks(given: Tables, settings: "OfSplit") -> Drawn:
         table="feature_rank",
         statistic="effective_rank",
         title="Effective rank of features at the start of tasks",
-        what="sum over hidden stages, on images of the task to come",
+        what="sum over hidden stages, on {samples} of the task to come",
         y="effective rank{units}",
     )
 
@@ -123,6 +123,10 @@ def _measured(
     unmeasured = _method_rows.naming(_method_rows.unmeasured(runs, rows), "Not measured")
     runs = _method_rows.about(runs, rows)
     sizes = list(rows["units"].unique()) if "units" in rows else []
+    agents = (runs["scenario_metric"] == "return").all()
+    said = [what.format(samples="steps" if agents else "images")]
+    if split and not agents:  # who have no other steps
+        said.append(f"{split} images")
     figure, axes = _frame.panels(1, 1, height=HEIGHT)
     ax = axes[0, 0]
     _panels.task_axis(ax, int(runs["tasks"].max()), first=1)
@@ -139,7 +143,7 @@ def _measured(
         runs,
         title,
         benchmark=benchmark,
-        what=f"{what}  ·  {split} images" if split else what,
+        what="  ·  ".join(said),
         notes=[*_panels.footnotes(runs), *unmeasured, SPARSE],
     )
     return figure, drawn
