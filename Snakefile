@@ -16,6 +16,7 @@ sys.path.insert(0, f"{ROOT}/workflow")
 
 from forgetting import retention
 from forgetting.commands import cost, prune
+from forgetting.comparison import Comparison
 from forgetting.launch import calm, guard, or_exit, use_this_clone
 from forgetting.pipeline import Pipeline
 
@@ -28,6 +29,7 @@ configfile: f"{ROOT}/config.yaml"
 
 
 pipeline = or_exit(Pipeline.load, ROOT, config)
+comparison = Comparison(pipeline)
 if workflow.is_main_process:
     or_exit(guard, pipeline.results, workflow.touch)
 
@@ -94,7 +96,7 @@ rule tune:
 
 rule across:
     input:
-        lambda wildcards: or_exit(pipeline.across),
+        lambda wildcards: or_exit(comparison.files),
 
 
 rule cost:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from forgetting import configuration, study
+from forgetting.comparison import Comparison
 from forgetting.configuration import Config
 from forgetting.errors import UserError
 from forgetting.pipeline import Pipeline
@@ -65,15 +66,15 @@ def test_no_target_of_a_study_takes_instruments(tmp_path: Path) -> None:
 def test_across_takes_the_instruments_and_only_these_runs(tmp_path: Path) -> None:
     pipeline = pipeline_of(tmp_path, compared(), preset="small")
     runs = [f"{PLACE}/mlp/{name}/seeds0" for name in ("sgd", "lwf")]
-    assert pipeline.compared("") == {
+    assert Comparison(pipeline).sources("") == {
         "runs": [f"small/collapse/runs/{run}/run.json" for run in runs],
         "instruments": [f"small/collapse/measures/instruments/{run}.parquet" for run in runs],
         "spectra": [],
     }
     tables = ["instruments", "runs", "prediction"]
     figures = ["instruments_over_tasks", "held_out_prediction"]
-    behind = [path for paths in pipeline.compared("").values() for path in paths]
-    assert pipeline.across() == [
+    behind = [path for paths in Comparison(pipeline).sources("").values() for path in paths]
+    assert Comparison(pipeline).files() == [
         *behind,
         *(f"small/across/tables/{name}.csv" for name in tables),
         *(f"small/across/figures/{name}.pdf" for name in figures),
@@ -83,7 +84,7 @@ def test_across_takes_the_instruments_and_only_these_runs(tmp_path: Path) -> Non
 
 def test_spectra_are_taken_where_the_study_takes_them(tmp_path: Path) -> None:
     pipeline = pipeline_of(tmp_path, with_spectra(), preset="small")
-    assert pipeline.compared("")["spectra"] == [
+    assert Comparison(pipeline).sources("")["spectra"] == [
         f"small/collapse/measures/hessian~narrow/{PLACE}/mlp/{name}/seeds0.parquet"
         for name in ("sgd", "lwf")
     ]
@@ -91,19 +92,21 @@ def test_spectra_are_taken_where_the_study_takes_them(tmp_path: Path) -> None:
 
 def test_only_and_studies_choose_what_is_compared(tmp_path: Path) -> None:
     pipeline = pipeline_of(tmp_path, with_spectra(), preset="small", only="*/lwf/*")
-    found = pipeline.compared(pipeline.scope)
+    found = Comparison(pipeline).sources(pipeline.scope)
     assert {kind: len(files) for kind, files in found.items()} == dict.fromkeys(found, 1)
     assert all(f"{PLACE}/mlp/lwf/seeds0" in file for files in found.values() for file in files)
-    assert "small/across/partial/only/tables/instruments.csv" in pipeline.across()
-    assert len(pipeline.compared("")["runs"]) == 2  # what is not in the scope is not made apart
+    assert "small/across/partial/only/tables/instruments.csv" in Comparison(pipeline).files()
+    assert (
+        len(Comparison(pipeline).sources("")["runs"]) == 2
+    )  # what is not in the scope is not made apart
     other = called("other", compared())
     write(tmp_path, other)
     both = pipeline_of(tmp_path, compared(), preset="small")
-    assert len(both.compared("")["runs"]) == 4
+    assert len(Comparison(both).sources("")["runs"]) == 4
     one = pipeline_of(tmp_path, compared(), preset="small", studies=["other"])
-    assert {file.split("/")[1] for file in one.compared("")["runs"]} == {"other"}
-    assert '"other"' in one.abouts()
-    assert '"collapse"' not in one.abouts()
+    assert {file.split("/")[1] for file in Comparison(one).sources("")["runs"]} == {"other"}
+    assert '"other"' in Comparison(one).about()
+    assert '"collapse"' not in Comparison(one).about()
 
 
 @pytest.mark.parametrize(
@@ -120,7 +123,7 @@ def test_where_there_is_nothing_to_compare_it_is_said_what_to_type(
     write(tmp_path, called("other", tiny()))
     pipeline = pipeline_of(tmp_path, compared(), **config)
     with pytest.raises(UserError, match=r"^across: ") as error:
-        pipeline.across()
+        Comparison(pipeline).files()
     assert said in str(error.value)
 
 

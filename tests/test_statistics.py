@@ -327,3 +327,13 @@ def test_partial_correlation_refuses_what_it_cannot_use():
         statistics.partial_correlation([1, 2, 3], [1, 2, 4], [1, 2, 3])
     with pytest.raises(ValueError, match="method"):
         statistics.partial_correlation([1, 2, 3], [1, 2, 4], [[1], [2], [2]], method="kendall")
+
+
+def test_spearman_inside_keeps_perfect_agreement_half_a_step_off_the_end() -> None:
+    x = [0.1, 0.4, 0.5, 2.0]
+    step = 12 / (4**3 - 4)
+    assert statistics.spearman_inside(x, x) == pytest.approx(1 - step / 2)
+    assert statistics.spearman_inside(x, x[::-1]) == pytest.approx(step / 2 - 1)
+    mixed = [0.4, 0.1, 0.5, 2.0]
+    assert statistics.spearman_inside(x, mixed) == statistics.spearman(x, mixed)
+    assert np.isnan(statistics.spearman_inside([1.0], [1.0]))

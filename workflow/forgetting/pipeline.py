@@ -28,10 +28,6 @@ from forgetting.tuning import Search, Tuning, expand
 
 FOLDER = "{preset}/{study}{scope}"
 RUNS = (*BASE_TABLES, *WHERE_WANTED)
-ACROSS = "across"
-"""The target, and the folder, of the comparison of all studies."""
-SPECTRA = "hessian"
-"""The measure whose spectra are compared with the instruments."""
 
 
 class Pipeline:
@@ -41,8 +37,6 @@ class Pipeline:
     """Where what is aggregated from a selection of runs goes, below the study."""
     grids = "/tune"
     """Where the runs of grids go, below the study."""
-    across_figures = ("instruments_over_tasks", "held_out_prediction")
-    """Functions of figures/across.py."""
 
     def __init__(self, root: Path, config: Config, document: Document) -> None:
         """Check every study under the configuration's preset; ``document`` says where it stands.
@@ -313,78 +307,9 @@ class Pipeline:
             "tables": [f"{folder}{scope}/tables/{source}.csv" for source in made_from],
         }
 
-    def compared(self, scope: str) -> dict[str, list[str]]:
-        """Return the files that the comparison across the chosen studies is made from, by kind.
-
-        ``runs``; ``instruments`` of these runs; and ``spectra`` of them, where their study takes
-        any. With a ``scope`` only of the runs that ``only`` selects.
-
-        Raises:
-            UserError: No study has instruments under this preset, or no selected run has.
-        """
-        found: dict[str, list[str]] = {"runs": [], "instruments": [], "spectra": []}
-        for name in filter(self._has_instruments, self.chosen):
-            plan, folder = self.plan(name), f"{self.preset}/{name}"
-            asked = {*(plan.selected if scope else plan.runs)}
-            taken = [
-                (f"{folder}/measures/{measure}/{path}.parquet", path)
-                for measure, about in plan.across.items()
-                for path in about.needs
-                if path in asked
-            ]
-            runs = dict.fromkeys(path for _, path in taken)
-            found["instruments"] += [file for file, _ in taken]
-            found["runs"] += [f"{folder}/runs/{path}/run.json" for path in runs]
-            found["spectra"] += [
-                f"{folder}/measures/{measure}/{path}.parquet"
-                for measure, about in plan.own.items()
-                if about.component == SPECTRA
-                for path in about.needs
-                if path in runs
-            ]
-        if not found["runs"]:
-            raise self._not_compared()
-        return found
-
-    def across(self) -> list[str]:
-        """Return the files of the comparison across the chosen studies, and what is behind them.
-
-        Raises:
-            UserError: From `compared`.
-        """
-        behind = [path for paths in self.compared(self.scope).values() for path in paths]
-        folder = FOLDER.format(preset=self.preset, study=ACROSS, scope=self.scope)
-        tables = [f"tables/{name}.csv" for name in ("instruments", "runs", "prediction")]
-        figures = [f"figures/{name}.pdf" for name in self.across_figures]
-        made = [f"{folder}/{name}" for name in (*tables, *figures, f"{ACROSS}.md")]
-        return [*behind, *made]
-
-    def abouts(self) -> str:
-        """Return `about` of every chosen study that is compared, by study, as JSON."""
-        names = filter(self._has_instruments, self.chosen)
-        return canonical({name: _about(self.plan(name).runs.values()) for name in names})
-
-    def _not_compared(self) -> UserError:
-        having = [name for name in self.studies if self._has_instruments(name)]
-        if not having:
-            return UserError(
-                f"across: with preset {self.preset} no study has a measure of target across, so "
-                "there is nothing to compare; type\nsnakemake --cores 2 across --config "
-                "preset=small data_dir=/path/to/data"
-            )
-        if self.config.only is not None:
-            return UserError(
-                f"across: only={self.config.only} leaves no run that has a measure of target "
-                "across; leave it out, or name runs on labelled images"
-            )
-        return UserError(
-            f"across: studies={','.join(self.chosen)} has no measure of target across; "
-            f"there are {', '.join(having)}"
-        )
-
-    def _has_instruments(self, name: str) -> bool:
-        measures = self._read[name][0].measures.values()
-        return any(measure.target == ACROSS for measure in measures)
+    def takes(self, name: str, target: str) -> bool:
+        """Whether a study has measures of this target under the preset."""
+        return any(each.target == target for each in self._read[name][0].measures.values())
 
     @property
     def config_json(self) -> str:
@@ -393,11 +318,11 @@ class Pipeline:
 
     def about(self, name: str) -> str:
         """Return what the table of runs says of each benchmark: its metric and evidence."""
-        return canonical(_about(self.plan(name).runs.values()))
+        return canonical(about_benchmarks(self.plan(name).runs.values()))
 
     def tuning_about(self, name: str) -> dict[str, dict[str, str]]:
         """Return metric and evidence of each benchmark that a study is tuned on."""
-        return _about(self.tuning(name).runs.values())
+        return about_benchmarks(self.tuning(name).runs.values())
 
     def _files(self, name: str, names: Iterable[str], pattern: str) -> list[str]:
         if not self.plan(name).selected:
@@ -430,7 +355,8 @@ class Pipeline:
             )
 
 
-def _about(runs: Iterable[RunSpec]) -> dict[str, dict[str, str]]:
+def about_benchmarks(runs: Iterable[RunSpec]) -> dict[str, dict[str, str]]:
+    """Return metric and evidence of each benchmark of these runs."""
     return {run.benchmark: {"metric": run.metric, "evidence": run.evidence} for run in runs}
 
 

@@ -21,8 +21,7 @@ Points are seeds of runs after tasks (`outcomes.gathered`). For each instrument 
 The independent unit is the seed. All numbers are computed within the first seed of every benchmark,
 within the second and so on (seeds of different benchmarks have nothing in common but their place),
 and have the mean and interval over these that `statistics` gives: Student's below ten, else a
-bootstrap over seeds; correlations on Fisher's z scale. Spearman's rho of n points is held at
-1 - 6 / (n^3 - n), half a step inside its ends, as in ``evidence.correlation``.
+bootstrap over seeds; correlations on Fisher's z scale, Spearman's rho held inside its ends.
 """
 
 from collections.abc import Iterator, Sequence
@@ -119,8 +118,7 @@ def held_out(
         return np.nan, np.nan
     foretold, without = (_foretold(each, y, out) for each in (x, base))
     actual = y[out]
-    limit = 1 - 6 / (count**3 - count)
-    correlation = float(np.clip(statistics.spearman(foretold, actual), -limit, limit))
+    correlation = statistics.spearman_inside(foretold, actual)
     error = float(np.square(actual - without).sum())
     gain = 1 - float(np.square(actual - foretold).sum()) / error if error > 0 else np.nan
     return correlation, gain

@@ -1,5 +1,7 @@
 """The comparison across studies: every run by every study's instruments, on demand."""
 
+from forgetting.comparison import FIGURES
+
 
 rule gather:
     input:
@@ -75,7 +77,7 @@ rule draw_across:
     benchmark:
         "{preset}/across{scope}/logs/draw/{figure}.jsonl"
     wildcard_constraints:
-        figure=either(pipeline.across_figures),
+        figure=either(FIGURES),
     localrule: True
     conda:
         "../../envs/forgetting.yaml"

@@ -236,13 +236,13 @@ def across_sources(kind):
     """Return a function: what the comparison is made from, of one kind."""
 
     def paths(wildcards):
-        return or_exit(pipeline.compared, wildcards.scope)[kind]
+        return or_exit(comparison.sources, wildcards.scope)[kind]
 
     return paths
 
 
 def abouts(wildcards):
-    return or_exit(pipeline.abouts)
+    return or_exit(comparison.about)
 
 
 def across_drawn(wildcards):

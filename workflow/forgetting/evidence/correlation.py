@@ -80,5 +80,4 @@ def _correlation(points: pd.DataFrame, settings: Settings) -> float:
         return statistics.partial_correlation(x, y, fixed.to_numpy(), method=settings.method)
     if settings.method == "pearson":
         return statistics.pearson(x, y)
-    end = 1 - 6 / (len(x) ** 3 - len(x)) if len(x) > 2 else 1.0
-    return float(np.clip(statistics.spearman(x, y), -end, end))
+    return statistics.spearman_inside(x, y)
