@@ -15,9 +15,12 @@ as the next singular values are close. With v the last iterate and u = W^T v / |
 gradient is that of v^T W u with v and u held fixed, v u^T, exact where the iteration has converged.
 """
 
-from typing import Annotated
+import math
+from typing import Annotated, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
@@ -29,6 +32,7 @@ from forgetting.tasks import Batch
 from forgetting.weights import weight_matrices
 
 POWERS = 8
+Array = NDArray[Any]
 
 
 class Settings(Base):
@@ -77,23 +81,25 @@ def loss_gradient(
     """Return the term and its gradient, written out; see the module's docstring."""
     if settings.strength == 0:
         return None, {}
-    terms, gradients = [], dict[str, Gradient]()
+    total, gradients = 0.0, dict[str, Gradient]()
     for layer, start in memory["start"].items():
         name = f"stages.{layer}.weight"
-        matrix = params[name].flatten(1)
-        left, right = singular_vectors(matrix, start, settings.iterations)
-        sigma = left.dot(matrix.mv(right))
+        matrix = _array(params[name]).reshape(len(start), -1)
+        left, right = _singular_vectors(matrix, _array(start), settings.iterations)
+        sigma = float(left.dot(matrix.dot(right)))
         power = settings.exponent
         missing = sigma**power - settings.target
-        terms.append(missing.square())
+        total += missing**2
         slope = 2 * settings.strength * power * missing * sigma ** (power - 1)
-        gradients[name] = (slope * left, right)
+        left *= slope
+        gradients[name] = (torch.from_numpy(left), torch.from_numpy(right))
     for name, parameter in params.items():
         if _is_regularised(name, parameter):
-            missing = parameter - _wanted(name)
-            terms.append(missing.dot(missing))
-            gradients[name] = 2 * settings.strength * missing
-    return settings.strength * torch.stack(terms).sum(), gradients
+            missing_vector = _array(parameter) - _wanted(name)
+            total += float(missing_vector.dot(missing_vector))
+            missing_vector *= 2 * settings.strength
+            gradients[name] = torch.from_numpy(missing_vector)
+    return next(iter(params.values())).new_tensor(settings.strength * total), gradients
 
 
 def largest_singular_value(matrix: Tensor, start: Tensor, iterations: int) -> Tensor:
@@ -114,6 +120,30 @@ def singular_vectors(matrix: Tensor, start: Tensor, iterations: int) -> tuple[Te
             v = _unit(v)
     v = _unit(v)
     return v, _unit(torch.mv(turned, v))
+
+
+def _singular_vectors(matrix: Array, start: Array, iterations: int) -> tuple[Array, Array]:
+    """Do the same in numpy, where calls cost less: half of the time of four small matrices."""
+    turned, v = matrix.T, start
+    shrink = matrix.dtype.type(_inverse_norm(matrix) ** 2)
+    for done in range(1, iterations + 1):
+        v = matrix.dot(turned.dot(v))
+        v *= shrink
+        if done % POWERS == 0:
+            v *= _inverse_norm(v)
+    v *= _inverse_norm(v)
+    right = turned.dot(v)
+    right *= _inverse_norm(right)
+    return v, right
+
+
+def _inverse_norm(values: Array) -> float:
+    flat = values.reshape(-1)
+    return 1 / max(math.sqrt(flat.dot(flat)), float(np.finfo(values.dtype).tiny))
+
+
+def _array(tensor: Tensor) -> Array:
+    return tensor.detach().numpy()
 
 
 def _is_regularised(name: str, parameter: Tensor) -> bool:
