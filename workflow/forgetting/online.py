@@ -179,6 +179,8 @@ class _LayerNorm:
         self.scale, self.shift, self.eps = scale, shift, eps
         self.sums = torch.empty_like(shift)
         """(width,): z is written here."""
+        self.gradients: list[Tensor] = []
+        """Those of scale and shift."""
 
     def relu(self, out: Tensor) -> Tensor:
         """Write what comes out behind the ReLU, (width,)."""
@@ -188,17 +190,12 @@ class _LayerNorm:
         return torch.clamp_min(normed, 0, out=out)
 
     def backward(self, delta: Tensor) -> None:
-        """Turn the gradient (width,) before the ReLU into that of z, in place; keep the rest."""
-        of_sums, self._of_scale, self._of_shift = torch.ops.aten.native_layer_norm_backward(
+        """Turn the gradient (width,) before the ReLU into that of z, in place; note the others."""
+        of_sums, *self.gradients = torch.ops.aten.native_layer_norm_backward(
             delta, self.sums, self.shift.shape, self._mean, self._spread,
             self.scale, self.shift, [True, True, True],
         )  # fmt: skip
         delta.copy_(of_sums)
-
-    def step(self, rate: float, keep: float) -> None:
-        """Take the step of scale and shift."""
-        for parameter, gradient in ((self.scale, self._of_scale), (self.shift, self._of_shift)):
-            parameter.mul_(keep).sub_(gradient, alpha=rate)
 
 
 def _one_network(
@@ -226,6 +223,8 @@ def _one_network(
         (layers[depth + 1][0].T, deltas[depth + 1], units[depth], deltas[depth], norms[depth])
         for depth in reversed(range(len(hidden)))
     ]
+    normed = [norm for norm in norms if norm is not None]
+    vectors = [*(bias for _, bias in layers), *(v for n in normed for v in (n.scale, n.shift))]
     noted: list[dict[str, Tensor]] = []
     pulls: list[dict[str, Gradient]] = []
     outputs = dict(zip(stages, (unit[None] for unit in units), strict=True))
@@ -249,15 +248,13 @@ def _one_network(
             values, pulls = terms()
             noted.append(values)
         below = image
-        for (weight, bias), unit, delta in zip(layers, units, deltas, strict=True):
+        for (weight, _), unit, delta in zip(layers, units, deltas, strict=True):
             weight.addr_(delta, below, beta=keep, alpha=-rate)
-            if decay:
-                bias.mul_(keep)
-            bias.sub_(delta, alpha=rate)
             below = unit
-        for norm in norms:
-            if norm is not None:
-                norm.step(rate, keep)
+        if decay:
+            torch._foreach_mul_(vectors, keep)
+        slopes = [*deltas, *(gradient for norm in normed for gradient in norm.gradients)]
+        torch._foreach_sub_(vectors, slopes, alpha=rate)
         for pull in pulls:
             for name, gradient in pull.items():
                 if isinstance(gradient, Tensor):
