@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from controllers import SLOW, Controller, Job, Run
-from slurm import NODE, shell
+from slurm import NODE, processes, shell, until
 
 from clones import Clone
 
@@ -68,6 +68,9 @@ def test_node_is_down_and_up_again(start: Start, run: Run, undisturbed: Run) -> 
     with put_back(start, run, undisturbed) as job:
         shell(f"scontrol update NodeName={NODE} State=DOWN Reason=test")
         assert job.state != "RUNNING"
+        # A node that comes back has ended what it ran: slurmd's last signal to the old job, half a
+        # minute later, would otherwise hit the new one, which has the same number.
+        until(lambda: not processes("slurmstepd"), "the end of the job on the node")
         shell(f"scontrol update NodeName={NODE} State=RESUME")
 
 

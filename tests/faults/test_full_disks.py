@@ -129,7 +129,7 @@ OUTPUTS = {
     "measure": ["seeds0.parquet"],
     "table": ["erank.csv"],
     "figure": ["a.pdf", "a.png", "a.csv"],
-    "claims": ["claims.csv"],
+    "claims": ["claims.csv", "claims.json"],
     "data": ["digits.safetensors", "digits.json"],
 }
 
@@ -139,8 +139,9 @@ OUTPUTS = {
 def test_what_is_made_of_runs_is_whole_or_not_there(server, disk, study, tmp_path, what) -> None:
     def command(folder: Path) -> list[str]:
         places = ["--out", str(folder / OUTPUTS[what][0])]
-        if what == "data":
-            places += ["--out-json", str(folder / OUTPUTS[what][1])]
+        second = {"data": "--out-json", "claims": "--out-basis"}
+        if what in second:
+            places += [second[what], str(folder / OUTPUTS[what][1])]
         return ["forgetting", *study[what], *places]
 
     expected = server.run(command(tmp_path))

@@ -5,6 +5,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from forgetting.results import atomic
+
 NAME = "failure.json"
 
 
@@ -17,7 +19,8 @@ def noted(folder: Path) -> Iterator[None]:
         yield
     except Exception as error:
         with contextlib.suppress(OSError):  # such as a full disk, which may be the error
-            note.write_text(json.dumps(str(error) or type(error).__name__))
+            with atomic(note) as temporary:
+                temporary.write_text(json.dumps(str(error) or type(error).__name__))
         raise
 
 
