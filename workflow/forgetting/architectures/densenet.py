@@ -22,7 +22,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
-from forgetting.architectures._layers import ChannelsLast, GlobalAverage
+from forgetting.architectures._layers import ChannelsLast, GlobalAverage, Pointwise
 from forgetting.errors import UserError
 from forgetting.settings import Settings as BaseSettings
 from forgetting.stages import Stages, construct
@@ -45,7 +45,7 @@ class DenseLayer(nn.Module):
     def __init__(self, inputs: int, growth: int) -> None:
         super().__init__()
         self.norm1 = nn.BatchNorm2d(inputs)
-        self.conv1 = nn.Conv2d(inputs, 4 * growth, 1, bias=False)
+        self.conv1 = Pointwise(inputs, 4 * growth)
         self.norm2 = nn.BatchNorm2d(4 * growth)
         self.conv2 = nn.Conv2d(4 * growth, growth, 3, padding=1, bias=False)
 
@@ -92,7 +92,7 @@ def build(
             block["norm"] = nn.BatchNorm2d(channels)
             block["relu"] = nn.ReLU(inplace=True)
             if number < len(settings.blocks):
-                block["conv"] = nn.Conv2d(channels, channels // 2, 1, bias=False)
+                block["conv"] = Pointwise(channels, channels // 2)
                 block["pool"] = nn.AvgPool2d(2)
                 channels //= 2
             stages[f"block{number}"] = nn.Sequential(block)

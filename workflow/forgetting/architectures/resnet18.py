@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from forgetting.architectures._initial import redraw
-from forgetting.architectures._layers import ChannelsLast, GlobalAverage
+from forgetting.architectures._layers import ChannelsLast, GlobalAverage, Pointwise
 from forgetting.settings import Settings as BaseSettings
 from forgetting.stages import Stages, construct
 
@@ -48,7 +48,7 @@ class Block(nn.Module):
         self.norm2 = nn.BatchNorm2d(outputs)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
-            conv = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+            conv = Pointwise(inputs, outputs, stride)
             self.shortcut = nn.Sequential(OrderedDict(conv=conv, norm=nn.BatchNorm2d(outputs)))
 
     def forward(self, maps: Tensor) -> Tensor:
