@@ -109,6 +109,8 @@ class Claim(Settings):
     """The paper's value is of one run: compared with our prediction interval for one run."""
     width_at_most: float | None = Field(None, gt=0)
     """With ``single_run``: a wider prediction interval would agree with anything."""
+    main: bool = False
+    """Whether it is one of the few that a reader looks for first."""
     note: str = ""
     """What a reader should know; shown beside the verdict."""
     doubts: Doubts = Doubts()

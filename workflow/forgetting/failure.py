@@ -18,9 +18,9 @@ def noted(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        with contextlib.suppress(OSError):  # such as a full disk, which may be the error
-            with atomic(note) as temporary:
-                temporary.write_text(json.dumps(str(error) or type(error).__name__))
+        # Suppressed: such as a full disk, which may be the error.
+        with contextlib.suppress(OSError), atomic(note) as temporary:
+            temporary.write_text(json.dumps(str(error) or type(error).__name__))
         raise
 
 

@@ -6,7 +6,8 @@ data, or when the precondition is unmet. *Not run*: a table or the rows it needs
 
 A value the paper took from a single run is compared with our prediction interval for one run:
 reproduced when they meet and the interval is no wider than the claim allows, contradicted when
-they do not meet.
+they do not meet. How high a value is depends on how long, on how much and how large a network was
+trained: unless that is as published (evidence ``protocol``), the verdict is inconclusive.
 """
 
 from collections.abc import Iterable, Mapping
@@ -116,10 +117,19 @@ def _judge_one(name: str, claim: Claim, tables: Mapping[str, pd.DataFrame]) -> J
     ]
     if claim.single_run:
         verdict, reason = single_run_side(claim, found.interval)
+        if evidence not in ("stand-in", "protocol"):
+            blocking.append(
+                f"the level of a value says little with evidence {evidence}: it depends on how "
+                "long, on how much and how large a network was trained"
+            )
     else:
         verdict = side(claim.region, found.interval)
         reason = "the interval reaches across the margin"
+        if found.interval.low == found.interval.high:
+            reason = "the number of every seed is the margin itself"
     if blocking:
+        if verdict != "inconclusive" and evidence != "stand-in" and found.seeds >= SEEDS_NEEDED:
+            blocking.append(f"but for that it would be {verdict}")
         verdict = "inconclusive"
     elif verdict == "inconclusive":
         blocking = [reason]
@@ -147,6 +157,7 @@ def _said(claim: Claim) -> dict[str, Any]:
     return {
         "region": [basis.number(limit) for limit in claim.region.limits],
         "tested": tested,
+        "main": claim.main,
         "note": claim.note,
         "doubts": {kind: text for kind, text in claim.doubts.model_dump().items() if text},
         "figures": list(claim.figures),

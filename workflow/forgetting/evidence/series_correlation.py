@@ -2,7 +2,7 @@
 
 They may stand in two tables, such as the accuracy on a task and the collapse measured at its end. A
 trend that both have can be taken out, and the curves may first be averaged over seeds, as papers
-draw them; :mod:`forgetting.evidence._curves` says how, and what that changes.
+draw them; ``forgetting/evidence/_curves.py`` says how, and what that changes.
 """
 
 from typing import Any, Literal

@@ -85,6 +85,11 @@ class Study:
         return found
 
     @property
+    def main(self) -> dict[str, list[tuple[str, Row]]]:
+        """Of these the main claims."""
+        return {name: cases for name, cases in self.glance.items() if cases[0][1].details.main}
+
+    @property
     def judged(self) -> list[tuple[str, Row]]:
         """The rows that were judged, each with its address."""
         return [(anchor, row) for anchor, row in self._addresses() if row.verdict != "not run"]
@@ -209,7 +214,8 @@ def warnings(studies: Sequence[Study]) -> list[str]:
         rest = [f"{kinds[kind]} {kind}" for kind in sorted(kinds) if kind]
         found.append(
             "Nothing on this page was run under a paper's published protocol "
-            f"({', '.join(rest)}), so no verdict here speaks of a paper."
+            f"({', '.join(rest)}): verdicts say what holds in smaller runs, and none settles what "
+            "a paper says of its own."
         )
     return found
 
@@ -224,6 +230,7 @@ def render(preset: str, studies: Sequence[Study]) -> tuple[str, str]:
         "studies": studies,
         "warnings": warnings(studies),
         "symbols": SYMBOLS,
+        "judged": sum(len(study.judged) for study in studies),
         "evidence": {kind: text for kind, text in EVIDENCE.items() if kind in kinds},
     }
     html = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)

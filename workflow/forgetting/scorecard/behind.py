@@ -8,7 +8,7 @@ from typing import Any
 
 DOUBTS = {
     "paper_and_code": ("paper ≠ code", "The paper's text and its code differ"),
-    "estimator": ("estimator", "Unsound estimator"),
+    "estimator": ("estimator", "About the estimator"),
     "baseline": ("baselines", "Against which baselines"),
 }
 """For each kind of doubt a badge and a heading."""
@@ -39,6 +39,7 @@ class Run:
 class Details:
     """What stands behind one row."""
 
+    main: bool = False
     reasons: tuple[str, ...] = ()
     tested: str = ""
     note: str = ""
@@ -49,6 +50,8 @@ class Details:
     """The claim's own, then that of its precondition: heading, definition, settings, slices."""
     runs: tuple[Run, ...] = ()
     command: str = ""
+    cost: str = ""
+    """Minutes of training and commits of the runs."""
     region: tuple[float | None, float | None] = (None, None)
 
     @property
@@ -89,6 +92,7 @@ def details(basis: Mapping[str, Any], context: Context) -> Details:
         needed = f"{interval}; needed: {condition['holds']}"
         numbers.append({**_number(heading, condition.get("number") or {}), "needed": needed})
     return Details(
+        main=basis["main"],
         reasons=tuple(basis["reasons"]),
         tested=basis["tested"],
         note=basis["note"],
@@ -97,6 +101,7 @@ def details(basis: Mapping[str, Any], context: Context) -> Details:
         numbers=tuple(numbers),
         runs=runs,
         command=command(basis["runs"], context) if runs else "",
+        cost=cost([context.records[path] for path in basis["runs"] if path in context.records]),
         region=tuple(basis["region"]),
     )
 
@@ -143,6 +148,18 @@ def command(runs: Iterable[str], context: Context) -> str:
     config += ["download=true"] if real else []
     target = f"{context.preset}/{context.study}/partial/only/claims.csv"
     return f"snakemake --cores 2 {target} --config {' '.join(config)}"
+
+
+def cost(records: Sequence[Mapping[str, Any]]) -> str:
+    """What training these runs took, and the commits that they were made at."""
+    if not records:
+        return ""
+    minutes = sum(record["wall_seconds"] for record in records) / 60
+    commits = dict.fromkeys(str(record["commit"])[:12] for record in records if record["commit"])
+    devices = ", ".join(dict.fromkeys(record["device"] for record in records))
+    made = f" at commit {', '.join(commits)}" if commits else ""
+    took = f"{minutes:.0f} minutes" if minutes >= 1 else "less than a minute"
+    return f"Training these runs{made} took {took} in all ({devices}), one after the other"
 
 
 def words(settings: Mapping[str, Any]) -> str:

@@ -92,9 +92,21 @@ data-figure="{{ study.name }}.figure.{{ name|slug }}">{{ name }}</a></p>
 <td class="mono">{{ run.code }}</td></tr>
 {% endfor %}</tbody></table></div>{% endif %}
 {% if d.command %}<h3>This row again</h3>
-<pre class="command">{{ d.command }}</pre>{% endif %}
+<pre class="command">{{ d.command }}</pre>
+{% if d.cost %}<p class="soft">{{ d.cost }}.</p>{% endif %}{% endif %}
 </div>
 </details>
+{%- endmacro -%}
+"""
+
+GLANCE = """\
+{%- macro glance(claims) -%}
+<ul class="glance">
+{% for name, cases in claims.items() %}<li>{{ name|replace("-", " ")|capital }} \
+{% for anchor, row in cases %}<a class="{{ row.verdict|replace(' ', '-') }}" href="#{{ anchor }}" \
+title="{{ row.verdict }}: {{ row.statement }}" \
+aria-label="{{ row.verdict }}: {{ row.statement }}">{{ symbols[row.verdict] }}</a>{% endfor %}</li>
+{% endfor %}</ul>
 {%- endmacro -%}
 """
 
@@ -117,14 +129,17 @@ BODY = """\
 <p class="soft">Preset <strong>{{ preset }}</strong>. Every claim is a test over seeds:
 reproduced when our interval lies wholly on the claimed side of a stated margin, contradicted when
 wholly on the other, else inconclusive; inconclusive, too, with fewer than three seeds and where
-what the claim presupposes did not happen in our runs. Intervals cover 95 %. Each line opens what it
-rests on.</p>
+what the claim presupposes did not happen in our runs. A value that a paper has from one run is
+compared with the interval for one further run of ours. Intervals are Student's over seeds (from
+ten seeds on a bootstrap), nominally of 95 %, each by itself: some of {{ judged }} are wrong by
+chance, and an end may lie beyond what the quantity can be. Each line opens what it rests on.</p>
 {% if warnings %}<div class="warning" role="note">
 {% for warning in warnings %}<p>{{ warning }}</p>
 {% endfor %}</div>
 {% endif %}<div class="wide" tabindex="0"><table class="overview">
 <thead><tr><th scope="col">Study</th>{% for word in symbols %}<th scope="col" class="number">\
-{{ symbols[word] }} <span class="word">{{ word }}</span></th>{% endfor %}<td></td></tr></thead>
+{{ symbols[word] }} <span class="word">{{ word }}</span></th>{% endfor %}\
+<td aria-hidden="true"></td></tr></thead>
 <tbody>{% for study in studies %}<tr><td><a href="#{{ study.name }}">{{ study.name }}</a></td>
 {% for word in symbols %}<td class="number">{{ study.counts.get(word, 0) }}</td>{% endfor %}
 <td aria-hidden="true"><div class="bar">{% for word, count in study.counts.items() %}\
@@ -133,10 +148,13 @@ rests on.</p>
 {% if evidence %}<dl class="kinds">{% for kind, text in evidence.items() %}<dt>{{ kind }}:</dt> \
 <dd>{{ text }}</dd>{% endfor %}</dl>{% endif %}
 <p class="soft">In the drawings the dot and bar are ours with its interval, the open diamond is the
-paper's value, the dashed line is zero and the shaded part is the side that is claimed. The commands
-run in a clone of the project, in its environment. They make the claims of the runs in question
-alone, under <code>partial/only</code>; the images that they need are downloaded. Where you have
-them, give <code>data_dir=FOLDER</code> in place of <code>download=true</code>.</p>
+paper's value, the dashed line is zero and the shaded part is the side that is claimed.</p>
+<p class="soft">The commands run in a clone of the project, in its environment:
+<code>make .venv/installed</code> makes it, <code>. .venv/bin/activate</code> enters it. They train
+the runs of a row and judge all claims that those runs suffice for, into
+<code>results/{{ preset }}/STUDY/partial/only/claims.csv</code>; the images that they need are
+downloaded. Where you have them, give <code>data_dir=FOLDER</code> in place of
+<code>download=true</code>.</p>
 </header>
 <main>
 <form id="filter" role="search" aria-label="Filter the claims" hidden>
@@ -145,7 +163,9 @@ them, give <code>data_dir=FOLDER</code> in place of <code>download=true</code>.<
 <fieldset aria-label="Verdicts">{% for word in symbols %}<label class="verdict \
 {{ word|replace(' ', '-') }}"><input type="checkbox" name="verdict" value="{{ word }}" checked>\
 {{ symbols[word] }} {{ word }}</label>{% endfor %}</fieldset>
-<label>Search <input type="search" name="words" autocomplete="off"></label>
+{% if evidence|length > 1 %}<label>Data <select name="evidence"><option value="">all</option>\
+{% for kind in evidence %}<option>{{ kind }}</option>{% endfor %}</select></label>
+{% endif %}<label>Search <input type="search" name="words" autocomplete="off"></label>
 <output aria-live="polite"></output>
 </form>
 {% for study in studies %}<section class="study" id="{{ study.name }}">
@@ -153,12 +173,12 @@ them, give <code>data_dir=FOLDER</code> in place of <code>download=true</code>.<
 <p class="soft">{{ study.name }}{% if study.paper %}: {{ study.paper }}{% endif %}</p>
 {% if not study.rows %}<p>{{ verdict("not run") }}
 No claims of this study have been judged with this preset.</p>
-{% else %}<ul class="glance">
-{% for name, cases in study.glance.items() %}<li>{{ name }} {% for anchor, row in cases %}\
-<a class="{{ row.verdict|replace(' ', '-') }}" href="#{{ anchor }}" \
-title="{{ row.verdict }}: {{ row.statement }}">{{ symbols[row.verdict] }}</a>{% endfor %}</li>
-{% endfor %}</ul>
-<div class="columns" aria-hidden="true"><span>Claim</span><span>Paper</span>\
+{% else %}{% if study.main %}<h3>The main claims</h3>
+{{ glance(study.main) }}
+<details class="fold"><summary>All {{ study.glance|length }} claims at a glance</summary>
+{{ glance(study.glance) }}</details>
+{% else %}{{ glance(study.glance) }}
+{% endif %}<div class="columns" aria-hidden="true"><span>Claim</span><span>Paper</span>\
 <span>Ours</span><span>Seeds and data</span><span>Verdict</span></div>
 {% for anchor, row in study.judged %}{{ claim(study, anchor, row) }}
 {% endfor %}{% if study.not_run %}<details class="fold unrun"><summary>\
@@ -184,4 +204,4 @@ id="{{ study.name }}.run.{{ run.anchor }}"><summary>{{ run.path }}</summary>
 <script>
 """
 
-PAGE = MACROS + HEAD + STYLE + BODY + SCRIPT + "</script>\n</body>\n</html>\n"
+PAGE = MACROS + GLANCE + HEAD + STYLE + BODY + SCRIPT + "</script>\n</body>\n</html>\n"

@@ -117,6 +117,7 @@ function filter() {
   let shown = 0;
   for (const claim of claims) {
     const fits = (!form.study.value || claim.dataset.study === form.study.value)
+      && (!form.evidence || !form.evidence.value || claim.dataset.evidence === form.evidence.value)
       && verdicts.includes(claim.dataset.verdict)
       && words.every(word => text.get(claim).includes(word));
     claim.hidden = !fits;
