@@ -328,7 +328,7 @@ def test_a_row_opens_what_its_number_was_computed_from():
         "The number of each seed, combined over the columns over .",
         "Claimed: above 0.05.",
         "Note: a reading of ours.",
-        "Unsound estimator. it follows the range.",
+        "About the estimator. it follows the range.",
     ):
         assert shown in page.text
     assert ("a", "href", "#collapse.figure.erank-over-tasks") in page.attributes

@@ -65,9 +65,14 @@ def test_parsing_is_fast_and_loads_no_torch() -> None:
         "    p.everything(s)\n"
         "print(time.process_time() - start)\n"
     )
-    spent: list[float] = []
-    # The least of up to eight, because other processes on the machine slow this one down.
-    while len(spent) < 8 and min(spent, default=1.0) >= 1.0:
+    yardstick = (
+        "import time\n"
+        "start = time.process_time()\n"
+        "import snakemake.api, snakemake.cli\n"
+        "print(time.process_time() - start)\n"
+    )
+
+    def spent(code: str) -> float:
         shown = subprocess.run(
             [sys.executable, "-c", code],
             check=True,
@@ -76,8 +81,15 @@ def test_parsing_is_fast_and_loads_no_torch() -> None:
             cwd=REPOSITORY,
             env={"PYTHONPATH": "workflow"},
         )
-        spent.append(float(shown.stdout))
-    assert min(spent) < 1.0
+        return float(shown.stdout)
+
+    # About a second where Snakemake itself is imported in one: less than that, on any machine. The
+    # least of up to eight each, because other processes slow these down.
+    ours, snakemakes = [spent(code)], [spent(yardstick)]
+    while len(ours) < 8 and min(ours) >= min(snakemakes):
+        ours.append(spent(code))
+        snakemakes.append(spent(yardstick))
+    assert min(ours) < min(snakemakes)
 
 
 def test_merging() -> None:

@@ -256,7 +256,9 @@ def test_an_unmet_precondition_is_inconclusive():
         row = judged(make(), precondition=precondition(holds))
         assert row["verdict"] == "inconclusive"
         assert row["note"].startswith("precondition unmet: LwF forgets (0.25 [")
-        assert row["note"].endswith(f"is not wholly above {holds['above']}); {TESTED}")
+        assert row["note"].endswith(
+            f"is not wholly above {holds['above']}); but for that it would be reproduced; {TESTED}"
+        )
         assert row["value"] == pytest.approx(0.53)  # ours is shown all the same
 
 
@@ -268,7 +270,8 @@ def test_a_precondition_needs_three_seeds_and_runs():
     row = judged(frames, precondition=precondition({"above": 0.05}, strategy="ewc"))
     assert row["verdict"] == "inconclusive"
     assert row["note"] == (
-        f"precondition not run: LwF forgets (no run with strategy ewc); {TESTED}"
+        "precondition not run: LwF forgets (no run with strategy ewc); "
+        f"but for that it would be reproduced; {TESTED}"
     )
 
 
@@ -286,6 +289,26 @@ def test_a_single_run_value_is_compared_with_the_prediction_interval():
     assert (row["value"], row["ci_low"], row["ci_high"]) == pytest.approx(expected)
     row = judged(make(), paper_value=expected.high + 0.01, **SINGLE)
     assert row["verdict"] == "contradicted"
+
+
+@pytest.mark.parametrize("evidence", ["reduced", "other data"])
+def test_how_high_a_value_is_says_something_under_the_protocol_alone(evidence):
+    expected = prediction_interval(FORGETTING["sgd"])
+    frames = make()
+    frames["runs"]["evidence"] = evidence
+    for value, but_for in ((expected.high + 0.01, "contradicted"), (0.53, "reproduced")):
+        row = judged(frames, paper_value=value, **SINGLE)
+        assert row["verdict"] == "inconclusive"
+        assert row["note"].startswith(f"the level of a value says little with evidence {evidence}")
+        assert f"but for that it would be {but_for}" in row["note"]
+        assert row["value"] == pytest.approx(expected.mean)
+
+
+def test_a_number_that_is_the_margin_itself_is_inconclusive():
+    frames = make({"sgd": [0.5, 0.5, 0.5], "lwf": [0.2, 0.2, 0.2]})
+    row = judged(frames, holds={"above": 0.5})
+    assert row["verdict"] == "inconclusive"
+    assert row["note"].startswith("the number of every seed is the margin itself; ")
 
 
 def test_a_wide_prediction_interval_agrees_with_anything_and_so_with_nothing():
