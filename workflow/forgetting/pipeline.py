@@ -286,6 +286,7 @@ class Pipeline:
                     "title": s.title,
                     "paper": s.paper.model_dump(exclude_none=True),
                     "claims": list(s.claims),
+                    "reduction": s.reduction,
                     **({"seeds": self.config.seeds} if self.config.seeds else {}),
                 }
                 for s in read

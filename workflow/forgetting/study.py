@@ -250,6 +250,8 @@ class Study(Settings):
     """How `snakemake tune` searches for hyperparameters; no run of the study waits for it."""
     evidence: Evidence
     """What verdicts of this preset bear on; data other than the paper's overrides it."""
+    reduction: str = ""
+    """What is smaller than in the paper, in words; stands above the verdicts."""
     resources: JobResources = JobResources()
     """What jobs ask for."""
 

@@ -69,6 +69,7 @@ class Study:
     paper: str
     rows: tuple[Row, ...] = ()
     figures: tuple[Figure, ...] = ()
+    reduction: str = ""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -138,7 +139,8 @@ def study(description: Mapping[str, Any], material: Material, preset: str = "") 
     """A study's part of the page.
 
     Args:
-        description: ``study``, ``title``, ``paper``, and ``claims``: their names in order.
+        description: ``study``, ``title``, ``paper``, ``reduction`` (what is smaller than in the
+            paper), and ``claims``: their names in order.
         material: What it is made from.
         preset: The preset, for commands.
     """
@@ -157,7 +159,8 @@ def study(description: Mapping[str, Any], material: Material, preset: str = "") 
     ]
     rows.sort(key=lambda each: order.get(each.claim.partition("[")[0], len(order)))
     title = str(description.get("title") or name)
-    return Study(name, title, str(paper), tuple(rows), tuple(material.figures))
+    reduction = str(description.get("reduction", ""))
+    return Study(name, title, str(paper), tuple(rows), tuple(material.figures), reduction)
 
 
 def row(entry: Mapping[str, str], behind: Details | None = None) -> Row:

@@ -12,7 +12,9 @@ inconclusive. Intervals cover 95 %. Only evidence of the kind *protocol* speaks 
 ## {{ study.title|md }}
 
 {{ study.name|md }}{% if study.paper %}: {{ study.paper|md }}{% endif %}
-
+{% if study.reduction and study.rows %}
+Smaller than in the paper: {{ study.reduction|md }}.
+{% endif %}
 {% if not study.rows %}{{ symbols["not run"] }} **not run**: no claims of this study have been \
 judged with this preset.
 {% else %}{% for verdict, count in study.counts.items() %}{{ symbols[verdict] }} {{ count }} \

@@ -102,7 +102,7 @@ data-figure="{{ study.name }}.figure.{{ name|slug }}">{{ name }}</a></p>
 GLANCE = """\
 {%- macro glance(claims) -%}
 <ul class="glance">
-{% for name, cases in claims.items() %}<li>{{ name|replace("-", " ")|capital }} \
+{% for name, cases in claims.items() %}<li>{{ name|replace("-", " ") }} \
 {% for anchor, row in cases %}<a class="{{ row.verdict|replace(' ', '-') }}" href="#{{ anchor }}" \
 title="{{ row.verdict }}: {{ row.statement }}" \
 aria-label="{{ row.verdict }}: {{ row.statement }}">{{ symbols[row.verdict] }}</a>{% endfor %}</li>
@@ -171,7 +171,9 @@ downloaded. Where you have them, give <code>data_dir=FOLDER</code> in place of
 {% for study in studies %}<section class="study" id="{{ study.name }}">
 <h2>{{ study.title }}</h2>
 <p class="soft">{{ study.name }}{% if study.paper %}: {{ study.paper }}{% endif %}</p>
-{% if not study.rows %}<p>{{ verdict("not run") }}
+{% if study.reduction and study.rows %}<p><strong>Smaller than in the paper:</strong> \
+{{ study.reduction }}.</p>
+{% endif %}{% if not study.rows %}<p>{{ verdict("not run") }}
 No claims of this study have been judged with this preset.</p>
 {% else %}{% if study.main %}<h3>The main claims</h3>
 {{ glance(study.main) }}
