@@ -87,8 +87,8 @@ def test_the_command_itself_is_killed(data, whole, tmp_path) -> None:
     expected, seconds = whole(ALWAYS)
     kills = number = 0
     while kills < 5:
-        out, number = tmp_path / str(number), number + 1
-        while not (out / "run.json").exists():
+        out, number, ended = tmp_path / str(number), number + 1, False
+        while not ended:  # also when it was killed after its last file: Snakemake would, too
             process = subprocess.Popen(
                 case.command(data, out, "--save-every", "0.01"), env=ENVIRONMENT
             )
@@ -96,6 +96,7 @@ def test_the_command_itself_is_killed(data, whole, tmp_path) -> None:
                 time.sleep(0.01)
             try:
                 assert process.wait(draw.uniform(0, 3 * seconds)) == 0
+                ended = True
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
