@@ -97,9 +97,7 @@ data-figure="{{ study.name }}.figure.{{ name|slug }}">{{ name }}</a></p>
 </div>
 </details>
 {%- endmacro -%}
-"""
 
-GLANCE = """\
 {%- macro glance(claims) -%}
 <ul class="glance">
 {% for name, cases in claims.items() %}<li>{{ name|replace("-", " ") }} \
@@ -130,9 +128,11 @@ BODY = """\
 reproduced when our interval lies wholly on the claimed side of a stated margin, contradicted when
 wholly on the other, else inconclusive; inconclusive, too, with fewer than three seeds and where
 what the claim presupposes did not happen in our runs. A value that a paper has from one run is
-compared with the interval for one further run of ours. Intervals are Student's over seeds (from
-ten seeds on a bootstrap), nominally of 95 %, each by itself: some of {{ judged }} are wrong by
-chance, and an end may lie beyond what the quantity can be. Each line opens what it rests on.</p>
+compared with the interval for one further run of ours; how high it is depends on how long and on
+how much was trained, so that it is only judged under the paper's protocol. Intervals are Student's
+over seeds (from ten seeds on a bootstrap), nominally of 95 %, each by itself: some of {{ judged }}
+are wrong by chance, and an end may lie beyond what the quantity can be. Each line opens what it
+rests on.</p>
 {% if warnings %}<div class="warning" role="note">
 {% for warning in warnings %}<p>{{ warning }}</p>
 {% endfor %}</div>
@@ -206,4 +206,4 @@ id="{{ study.name }}.run.{{ run.anchor }}"><summary>{{ run.path }}</summary>
 <script>
 """
 
-PAGE = MACROS + GLANCE + HEAD + STYLE + BODY + SCRIPT + "</script>\n</body>\n</html>\n"
+PAGE = MACROS + HEAD + STYLE + BODY + SCRIPT + "</script>\n</body>\n</html>\n"
