@@ -67,6 +67,16 @@ def test_it_is_stochastic_gradient_descent(seeds, hidden, layer_norm, decay):
             torch.testing.assert_close(mine, parameter, rtol=1e-10, atol=1e-12)
 
 
+def test_in_single_precision_it_is_the_same_up_to_rounding():
+    inputs, targets = stream(1, 200)
+    ensemble, alone = Ensemble([network().float()]), network().float()
+    online.Online(ensemble).run(inputs.float(), targets, rate=0.05, decay=0.01)
+    by_framework(alone, inputs[0].float(), targets[0], rate=0.05, decay=0.01)
+    for name, parameter in alone.named_parameters():
+        assert ensemble.params[name].dtype == torch.float32
+        torch.testing.assert_close(ensemble.params[name], parameter, rtol=1e-3, atol=1e-5)
+
+
 def test_all_seeds_at_once_are_the_seeds_in_turn():
     inputs, targets = stream(2, 30)
     wanted = torch.nn.functional.one_hot(targets, OUTPUTS).double()
@@ -103,6 +113,7 @@ SPECTRAL = [
     {"component": "l2", "settings": {"strength": 0.01}},
 ]
 REPLACING = {"rate": 0.02, "maturity": 5}
+ADAPTABLE = {"utility": "adaptable_contribution", "transfer_bias": True}
 
 
 @pytest.mark.parametrize(
@@ -111,6 +122,7 @@ REPLACING = {"rate": 0.02, "maturity": 5}
         (1, SPECTRAL),
         (2, SPECTRAL),
         (1, [{"component": "continual_backprop", "settings": REPLACING}]),
+        (1, [{"component": "continual_backprop", "settings": {**REPLACING, **ADAPTABLE}}]),
         (1, [{"component": "replace_most_useful", "settings": REPLACING}, *SPECTRAL]),
         (1, [{"component": "redo", "settings": {"threshold": 0.3, "every": 7}}]),
     ],

@@ -11,25 +11,27 @@ never formed: every weight is read three times (forward, backward, update) and w
 the loop of ``forgetting.steps`` does in dozens of framework calls a layer is a handful here; the
 results are the same up to rounding.
 
-With layer normalisation between W_l h + b and the nonlinearity, delta_l is taken through it too
-(on a CPU), by the framework's own kernels for one vector.
+On a CPU the vectors are numpy's and the products BLAS's: a call of theirs costs a third of one of
+the framework, and for networks of this size calls are what is paid for. There may be layer
+normalisation between W_l h + b and the nonlinearity; delta_l is then taken through it too.
 
 It applies to fully connected ReLU networks under plain stochastic gradient descent (with L2) where
 all outputs compete and no strategy looks into the step (on a CPU it may look at the outputs of
-stages afterwards); ``applies`` decides. Seeds are trained in
-turn on a CPU; on a GPU together, by graphs of many steps captured once and replayed, so that no
-time goes into launching kernels.
+stages afterwards); ``applies`` decides. Seeds are trained in turn on a CPU; on a GPU together, by
+graphs of many steps captured once and replayed, so that no time goes into launching kernels.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from forgetting.ensemble import Ensemble, Tensors
-from forgetting.stages import HEAD, Stages
-from forgetting.strategy import Gradient, Written
+from forgetting.ensemble import Ensemble
+from forgetting.stages import HEAD, Stages, stage_of
+from forgetting.strategy import Array, Arrays, Gradient, Written
 
 STRETCH = 1000
 """Most steps taken at once, between which a training may be interrupted."""
@@ -87,8 +89,8 @@ class Online:
         *,
         rate: float,
         decay: float,
-        terms: Callable[[int, Tensors], Written] | None = None,
-        after: Callable[[int, Tensors], None] | None = None,
+        terms: Callable[[int, Arrays], Written] | None = None,
+        after: Callable[[int, Arrays, Arrays], None] | None = None,
     ) -> dict[str, Tensor]:
         """Take one step for each sample in order.
 
@@ -97,54 +99,49 @@ class Online:
             targets: (S, n) outputs.
             rate: Learning rate.
             decay: L2 coefficient.
-            terms: Returns loss terms of a network's own and their gradients, by place and
+            terms: Returns loss terms of a network's own and their gradients, by position and
                 parameters of the seed; on a CPU only.
-            after: Is called after every step with its place and the outputs of all stages from
-                before it, (1, width), which hold until the next; on a CPU and one seed only.
+            after: Is called after every step with its place, the parameters, and the outputs of
+                all stages from before it, (width,), which hold until the next; on a CPU and one
+                seed only.
 
         Returns:
             ``loss``, ``accuracy`` and terms by name of every sample before its step, (n, S).
         """
         images = inputs.flatten(2)
-        layers = [
-            tuple(self._ensemble.spread(self._ensemble.params[name]) for name in names)
-            for names in self._names
-        ]
-        wanted = nn.functional.one_hot(targets, layers[-1][1].shape[-1]).to(images.dtype)
-        others: list[dict[str, Tensor]] = [{}]
+        outputs = self._ensemble.params[self._names[-1][1]].shape[-1]
+        wanted = nn.functional.one_hot(targets, outputs).to(images.dtype)
+        others: list[dict[str, list[float]]] = [{}]
         if images.device.type == "cuda":
+            layers = [
+                tuple(self._ensemble.spread(self._ensemble.params[name]) for name in names)
+                for names in self._names
+            ]
             logits = self._on_gpu(layers, images, wanted, rate=rate, decay=decay)
         else:
-            found, others = [], []
+            logits, others = images.new_empty(wanted.shape), []
             for seed in range(len(images)):
-                own = {n: self._ensemble.spread(p)[seed] for n, p in self._ensemble.params.items()}
-                stages = list(self._ensemble.network.stages)
-                norms = [self._norm(stage, own) for stage in stages[:-1]]
-                logits, more = _one_network(
-                    [(weight[seed], bias[seed]) for weight, bias in layers],
-                    norms,
-                    images[seed],
-                    wanted[seed],
-                    rate=rate,
-                    decay=decay,
-                    terms=None if terms is None else partial(terms, seed, own),
-                    after=after,
-                    stages=stages,
-                    params=own,
-                )
-                found.append(logits)
+                network = _Network(self._arrays(seed), self._names, self._norms)
+                with np.errstate(all="ignore"):  # whether a run diverges is looked at by the loop
+                    more = network.run(
+                        images[seed].numpy(),
+                        targets[seed].tolist(),
+                        logits[seed].numpy(),
+                        rate=rate,
+                        decay=decay,
+                        terms=None if terms is None else partial(terms, seed),
+                        after=after,
+                    )
                 others.append(more)
-            logits = torch.stack(found)
         losses = -(logits.log_softmax(dim=-1) * wanted).sum(dim=-1)
         hits = (logits.argmax(dim=-1) == targets).float()
-        named = {n: torch.stack([more[n] for more in others], dim=1) for n in others[0]}
+        named = {n: losses.new_tensor([more[n] for more in others]).T for n in others[0]}
         return {"loss": losses.T, **named, "accuracy": hits.T}
 
-    def _norm(self, stage: str, params: Tensors) -> "_LayerNorm | None":
-        if stage not in self._norms:
-            return None
-        name, eps = self._norms[stage]
-        return _LayerNorm(params[f"{name}.weight"], params[f"{name}.bias"], eps)
+    def _arrays(self, seed: int) -> dict[str, Array]:
+        """Return the parameters of a seed, in the memory of the ensemble's."""
+        spread = self._ensemble.spread
+        return {n: spread(p)[seed].detach().numpy() for n, p in self._ensemble.params.items()}
 
     def _on_gpu(
         self,
@@ -172,100 +169,147 @@ class Online:
         return torch.cat(found, dim=1)
 
 
+class _Network:
+    """One network on a CPU: its parameters, which change in place, and vectors that stay."""
+
+    def __init__(
+        self,
+        params: Arrays,
+        names: Sequence[tuple[str, str]],
+        norms: Mapping[str, tuple[str, float]],
+    ) -> None:
+        # Loaded by the trainings that take such steps alone: it takes 0.2 s.
+        from scipy.linalg.blas import get_blas_funcs
+
+        self._params = params
+        self._layers = [(params[weight], params[bias]) for weight, bias in names]
+        self._stages = [stage_of(weight) for weight, _ in names]
+        self._norms = [
+            _LayerNorm(params[f"{at}.weight"], params[f"{at}.bias"], eps) if at else None
+            for at, eps in (norms.get(stage, ("", 0.0)) for stage in self._stages)
+        ]
+        self._add_outer = get_blas_funcs("ger", [self._layers[0][0]])
+        """Add alpha x y^T to a matrix, in place where its columns are contiguous."""
+
+    def run(
+        self,
+        images: Array,
+        labels: Sequence[int],
+        logits: Array,
+        *,
+        rate: float,
+        decay: float,
+        terms: Callable[[Arrays], Written] | None,
+        after: Callable[[int, Arrays, Arrays], None] | None,
+    ) -> dict[str, list[float]]:
+        """Take a step for each image (n, pixels).
+
+        Writes the logits (n, K) before each step and returns terms, by name and step.
+        """
+        keep = 1.0 - rate * decay
+        layers, norms, add_outer = self._layers, self._norms, self._add_outer
+        units = [np.empty_like(bias) for _, bias in layers]  # where each layer's output is written
+        deltas = [np.empty_like(bias) for _, bias in layers]
+        off = [np.empty(len(bias), bool) for _, bias in layers]
+        (head, head_bias), scores, error = layers[-1], units[-1], deltas[-1]
+        upwards = list(zip(layers[:-1], units, norms, strict=False))
+        downwards = [
+            (layers[depth + 1][0].T, deltas[depth + 1], units[depth], deltas[depth], off[depth],
+             norms[depth])
+            for depth in reversed(range(len(layers) - 1))
+        ]  # fmt: skip
+        matrices = [
+            (weight, weight.T, delta) for (weight, _), delta in zip(layers, deltas, strict=True)
+        ]
+        normed = [norm for norm in norms if norm is not None]
+        vectors = [(bias, delta) for (_, bias), delta in zip(layers, deltas, strict=True)]
+        vectors += [pair for norm in normed for pair in norm.learned]
+        outputs = dict(zip(self._stages, units, strict=True))
+        noted: dict[str, list[float]] = {}
+        pulls: list[dict[str, Gradient]] = []
+        for place, (image, label) in enumerate(zip(images, labels, strict=True)):
+            below = image
+            for (weight, bias), unit, norm in upwards:
+                weight.dot(below, out=unit)
+                unit += bias
+                if norm is not None:
+                    norm.forward(unit)
+                np.maximum(unit, 0, out=unit)
+                below = unit
+            head.dot(below, out=scores)
+            scores += head_bias
+            logits[place] = scores
+            # softmax(z) - onehot(y)
+            np.subtract(scores, scores.max(), out=error)
+            np.exp(error, out=error)
+            error /= error.sum()
+            error[label] -= 1
+            # Every delta and every term by the old weights, before any of them is changed.
+            for upper, delta, unit, own, dead, norm in downwards:
+                upper.dot(delta, out=own)
+                np.less_equal(unit, 0, out=dead)
+                np.copyto(own, 0, where=dead)
+                if norm is not None:
+                    norm.backward(own)
+            if terms is not None:
+                values, pulls = terms(self._params)
+                for name, value in values.items():
+                    noted.setdefault(name, []).append(value)
+            below = image
+            for (weight, turned, delta), unit in zip(matrices, units, strict=True):
+                if decay:
+                    weight *= keep
+                add_outer(-rate, below, delta, a=turned, overwrite_a=True)
+                below = unit
+            for vector, slope in vectors:
+                if decay:
+                    vector *= keep
+                vector -= rate * slope
+            for pull in pulls:
+                for name, gradient in pull.items():
+                    if isinstance(gradient, tuple):
+                        column, row = gradient
+                        add_outer(-rate, row, column, a=self._params[name].T, overwrite_a=True)
+                    else:
+                        self._params[name][...] -= rate * gradient
+            if after is not None:
+                after(place, self._params, outputs)
+        return noted
+
+
 class _LayerNorm:
-    """Layer normalisation of one vector z, before a ReLU; scale and shift change in place."""
+    """Layer normalisation of one vector z of n sums: scale * (z - mean) / spread + shift.
 
-    def __init__(self, scale: Tensor, shift: Tensor, eps: float) -> None:
-        self.scale, self.shift, self.eps = scale, shift, eps
-        self.sums = torch.empty_like(shift)
-        """(width,): z is written here."""
-        self.gradients: list[Tensor] = []
-        """Those of scale and shift."""
+    With g the gradient by what comes out times scale and z^ = (z - mean) / spread, that by z is
+    (g - mean g - z^ mean(g z^)) / spread (the chain rule).
+    """
 
-    def relu(self, out: Tensor) -> Tensor:
-        """Write what comes out behind the ReLU, (width,)."""
-        normed, self._mean, self._spread = torch.native_layer_norm(
-            self.sums, self.shift.shape, self.scale, self.shift, self.eps
-        )
-        return torch.clamp_min(normed, 0, out=out)
+    def __init__(self, scale: Array, shift: Array, eps: float) -> None:
+        self._scale, self._shift, self._eps = scale, shift, eps
+        self._mean = np.full_like(shift, 1 / len(shift))  # its product with a vector
+        self._normed, self._scratch = np.empty_like(shift), np.empty_like(shift)
+        self._of_scale, self._of_shift = np.empty_like(shift), np.empty_like(shift)
+        self.learned = [(scale, self._of_scale), (shift, self._of_shift)]
+        """The parameters with their gradients."""
 
-    def backward(self, delta: Tensor) -> None:
-        """Turn the gradient (width,) before the ReLU into that of z, in place; note the others."""
-        of_sums, *self.gradients = torch.ops.aten.native_layer_norm_backward(
-            delta, self.sums, self.shift.shape, self._mean, self._spread,
-            self.scale, self.shift, [True, True, True],
-        )  # fmt: skip
-        delta.copy_(of_sums)
+    def forward(self, sums: Array) -> None:
+        """Turn z (n,) into what comes out, in place."""
+        normed = np.subtract(sums, self._mean.dot(sums), out=self._normed)
+        self._spread = math.sqrt(normed.dot(normed) / len(normed) + self._eps)
+        normed /= self._spread
+        np.multiply(normed, self._scale, out=sums)
+        sums += self._shift
 
-
-def _one_network(
-    layers: Sequence[tuple[Tensor, Tensor]],
-    norms: Sequence[_LayerNorm | None],
-    images: Tensor,
-    wanted: Tensor,
-    *,
-    rate: float,
-    decay: float,
-    params: Mapping[str, Tensor],
-    terms: Callable[[], Written] | None,
-    after: Callable[[int, Tensors], None] | None,
-    stages: Sequence[str],
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return the logits (n, K) and terms (n,) before each step; ``layers`` change in place."""
-    keep = 1.0 - rate * decay
-    units = [bias.clone() for _, bias in layers]  # where each layer's output is written
-    deltas = [bias.clone() for _, bias in layers]
-    logits = torch.empty_like(wanted)
-    hidden, (head, head_bias) = layers[:-1], layers[-1]
-    relu_, zero_where_off = torch.relu_, torch.ops.aten.threshold_backward.grad_input
-    addmv, mv, softmax = torch.addmv, torch.mv, torch.softmax
-    downwards = [
-        (layers[depth + 1][0].T, deltas[depth + 1], units[depth], deltas[depth], norms[depth])
-        for depth in reversed(range(len(hidden)))
-    ]
-    normed = [norm for norm in norms if norm is not None]
-    vectors = [*(bias for _, bias in layers), *(v for n in normed for v in (n.scale, n.shift))]
-    noted: list[dict[str, Tensor]] = []
-    pulls: list[dict[str, Gradient]] = []
-    outputs = dict(zip(stages, (unit[None] for unit in units), strict=True))
-    samples = zip(images.unbind(), wanted.unbind(), logits.unbind(), strict=True)
-    for place, (image, target, out) in enumerate(samples):
-        below = image
-        for (weight, bias), unit, norm in zip(hidden, units, norms, strict=False):
-            if norm is None:
-                below = relu_(addmv(bias, weight, below, out=unit))
-            else:
-                addmv(bias, weight, below, out=norm.sums)
-                below = norm.relu(unit)
-        addmv(head_bias, head, below, out=out)
-        softmax(out, 0, out=deltas[-1]).sub_(target)
-        # Every delta and every term by the old weights, before any of them is changed.
-        for upper, delta, unit, own, norm in downwards:
-            zero_where_off(mv(upper, delta, out=own), unit, 0, grad_input=own)
-            if norm is not None:
-                norm.backward(own)
-        if terms is not None:
-            values, pulls = terms()
-            noted.append(values)
-        below = image
-        for (weight, _), unit, delta in zip(layers, units, deltas, strict=True):
-            weight.addr_(delta, below, beta=keep, alpha=-rate)
-            below = unit
-        if decay:
-            torch._foreach_mul_(vectors, keep)
-        slopes = [*deltas, *(gradient for norm in normed for gradient in norm.gradients)]
-        torch._foreach_sub_(vectors, slopes, alpha=rate)
-        for pull in pulls:
-            for name, gradient in pull.items():
-                if isinstance(gradient, Tensor):
-                    params[name].sub_(gradient, alpha=rate)
-                else:
-                    params[name].addr_(*gradient, alpha=-rate)
-        if after is not None:
-            outputs[stages[-1]] = out[None]
-            after(place, outputs)
-    names = noted[0] if noted else {}
-    return logits, {name: torch.stack([values[name] for values in noted]) for name in names}
+    def backward(self, delta: Array) -> None:
+        """Turn the gradient (n,) by what comes out into that by z, in place; note the others."""
+        normed, mean = self._normed, self._mean
+        np.copyto(self._of_shift, delta)
+        np.multiply(delta, normed, out=self._of_scale)
+        delta *= self._scale
+        both = np.multiply(normed, delta.dot(normed) / len(normed), out=self._scratch)
+        both += mean.dot(delta)
+        delta -= both
+        delta /= self._spread
 
 
 def all_networks(

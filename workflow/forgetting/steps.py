@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from forgetting.ensemble import Ensemble, Tensors
+from forgetting.ensemble import Ensemble
 from forgetting.gradients import Objective, WrittenOut, cross_entropy, gradients_for
 from forgetting.online import Online, applies
 from forgetting.optimizer import Optimizer
 from forgetting.perceptron import Perceptron
 from forgetting.recording import TOTAL
-from forgetting.strategy import Context, Memory, Strategy, Written
+from forgetting.strategy import Arrays, Context, Memory, Strategy, Written
 from forgetting.tasks import Inputs
 from forgetting.training_settings import Optimisation
 
@@ -73,19 +73,33 @@ class Steps:
         strategy's parts draw for a step by its number, and ``number`` is that of the first step.
         """
         assert self.online is not None
+        strategy, ensemble = self.strategy, self.ensemble
+        arrays: dict[int, Any] = {}
 
-        def terms(seed: int, params: Tensors) -> Written:
-            stacked = self.ensemble.stacked
-            own = tree_map(lambda leaf: leaf[seed], memory) if stacked else memory
-            return self.strategy.loss_gradients(params, own)
+        def own(seed: int) -> Any:
+            """Return the memory of one network, in the memory of ``memory``."""
+            if seed not in arrays:
+                arrays[seed] = tree_map(
+                    lambda leaf: (leaf[seed] if ensemble.stacked else leaf).numpy(), memory
+                )
+            return arrays[seed]
 
-        slots = {name: self.optimizer.moments(name) for name in self.ensemble.params}
+        def terms(seed: int, params: Arrays) -> Written:
+            return strategy.loss_gradients(params, own(seed))
 
-        def after(place: int, activations: Tensors) -> None:
+        slots = {name: self.optimizer.moments(name) for name in ensemble.params}
+
+        def after(place: int, params: Arrays, outputs: Arrays) -> None:
             nonlocal memory
             step = number + place
+            chance = drawn(step)
+            known = {"network": ensemble.network, "activations": outputs, "step": step}
+            if strategy.after_sample(params, own(0), known, chance):
+                return
+            activations = {stage: torch.from_numpy(o)[None] for stage, o in outputs.items()}
             known = {"activations": activations, "slots": slots, "step": step}
-            memory = self.strategy.after_step(self.ensemble, memory, known, drawn(step))
+            memory = strategy.after_step(ensemble, memory, known, chance)
+            arrays.clear()
 
         facts = self.online.run(
             inputs,

@@ -25,10 +25,11 @@ Python branch on a tensor inside (branches on settings are fine).
 ``loss(net, batch, logits, memory, settings, *, FACTS) -> dict[str, Tensor]``
     Terms added to the task's cross-entropy, by name. A term of strength zero is left out. Facts:
     ``context``; ``activations``, the output of every stage on the batch, by stage.
-``loss_gradient(params, memory, settings) -> (Tensor or None, dict[str, Gradient])``
+``loss_gradient(params, memory, settings) -> (float or None, dict[str, Gradient])``
     For steps of one sample that are written out, if the term depends on the parameters alone: its
     value (None: left out) and its gradient by parameter, that of a matrix as two vectors whose
-    outer product it is, or whole. ``loss`` defines the term; this says it faster.
+    outer product it is, or whole. All are numpy arrays. ``loss`` defines the term; this says it
+    faster.
 ``own_step(settings) -> OwnStep`` and
 ``own_loss(net, batch, memory, settings, *, context) -> Tensor``
     A gradient step apart from the optimiser's, on a loss (a scalar) of the strategy's own.
@@ -38,6 +39,10 @@ Python branch on a tensor inside (branches on settings are fine).
     ``before``, the parameters before the step; ``gradients``; ``slots``; ``activations``, the
     output of every stage on the batch, by stage; ``batch``; ``context``; ``drawn``; ``step``, the
     number (int) of this step in the training, from 1.
+``after_sample(params, memory, settings, *, network, activations, step)``
+    What ``after_step`` does in a step of one sample for which ``draw`` drew nothing, and which is
+    written out: on numpy arrays, activations (width,) by stage; ``memory`` is changed in place.
+    ``network`` is for reading shapes only.
 ``draw(settings, *, FACTS) -> dict[str, Tensor]``
     On the host, for one seed, before every step: the fact ``drawn``. Facts: ``generator``, the
     seed's own, on the device of the weights; ``params`` by name or the module ``network``, both
@@ -68,18 +73,22 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from forgetting import specification
 from forgetting.ensemble import Ensemble, Frozen, Net
 from forgetting.errors import UserError
+from forgetting.stages import Stages
 from forgetting.tasks import Batch, Inputs
 
 Memory = dict[str, Any]
-Gradient = Tensor | tuple[Tensor, Tensor]
+Array = NDArray[Any]
+Arrays = Mapping[str, Array]
+Gradient = Array | tuple[Array, Array]
 """A gradient, or a column and a row whose outer product is one."""
-Written = tuple[dict[str, Tensor], list[dict[str, Gradient]]]
+Written = tuple[dict[str, float], list[dict[str, Gradient]]]
 """Loss terms by name, and their gradients by parameter."""
 
 
@@ -272,9 +281,9 @@ class Strategy:
             return False
         return all(part.hook("loss_gradient") for _, part, _ in self._with("loss"))
 
-    def loss_gradients(self, params: Mapping[str, Tensor], memory: Memory) -> Written:
+    def loss_gradients(self, params: Arrays, memory: Memory) -> Written:
         """Return the loss terms of all parts by name, and their gradients, for one network."""
-        terms, gradients = dict[str, Tensor](), []
+        terms, gradients = dict[str, float](), []
         for key, part, f in self._with("loss_gradient"):
             term, gradient = f(params, memory.get(key, {}), part.settings)
             if term is not None:
@@ -339,6 +348,23 @@ class Strategy:
             facts = _chosen(f, {**known, "drawn": drawn.get(key, {})})
             memory[key] = ensemble.map(of_one, memory.get(key, {}), facts)
         return memory
+
+    def after_sample(
+        self, params: Arrays, memory: Memory, known: Mapping[str, Any], drawn: Mapping[str, Any]
+    ) -> bool:
+        """Run ``after_sample`` of every part, on one network's arrays, changed in place.
+
+        Returns False, and has done nothing, where a part wants ``after_step`` instead.
+        """
+        calls = []
+        for key, part, _ in self._with("after_step"):
+            function = part.hook("after_sample")
+            if function is None or drawn.get(key):
+                return False
+            calls.append((function, memory[key], part.settings))
+        for function, own, settings in calls:
+            function(params, own, settings, **known)
+        return True
 
     def optimizer(self) -> dict[str, float]:
         """Return what the parts add to the optimiser's settings: the sums by name."""

@@ -15,11 +15,13 @@ from collections import deque
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from forgetting.ensemble import Net
 from forgetting.hidden_units import HiddenLayer
+from forgetting.strategy import Array
 
 Slots = Mapping[str, Mapping[str, Tensor]]
 ADAM = ("exp_avg", "exp_avg_sq")
@@ -83,6 +85,22 @@ def lowest(scores: Tensor, eligible: Tensor, candidates: int, count: Tensor | in
     """Choose the ``count`` eligible units of the lowest scores; among equals the first."""
     ranked = torch.where(eligible, scores, torch.inf).argsort(stable=True)[:candidates]
     return Chosen(ranked, torch.arange(candidates, device=scores.device) < count)
+
+
+def contribution(outgoing: Array, activity: Array) -> Array:
+    """Mean |w_out| times |h| of a linear layer's units (units,), h their activity on one sample.
+
+    Args:
+        outgoing: (outputs, units) weights.
+        activity: (units,).
+    """
+    mean = np.full(len(outgoing), 1 / len(outgoing), outgoing.dtype)  # numpy's own takes longer
+    return mean.dot(np.abs(outgoing)) * np.abs(activity)
+
+
+def approach(mean: Array, value: Array, share: float) -> None:
+    """Move a running mean by a share of the way to a value, in place."""
+    mean += share * (value - mean)
 
 
 def bound(initialisation: str, fan_in: int) -> float:

@@ -29,6 +29,7 @@ times as large here, 3 times with betas 0.9 and 0.999, a tenth with 0.99 and 0.9
 
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -39,7 +40,7 @@ from forgetting.settings import Settings as Base
 from forgetting.stages import Stages
 from forgetting.strategies import _unit_replacement as unit_replacement
 from forgetting.strategies._unit_replacement import Chosen, Slots
-from forgetting.strategy import Memory
+from forgetting.strategy import Arrays, Memory
 
 
 class Settings(Base):
@@ -87,19 +88,20 @@ def draw(
         return {}
     drawn: dict[str, dict[str, Tensor]] = {}
     for layer in hidden_layers(network):
-        weight = network.get_parameter(layer.weight)
         candidates = unit_replacement.at_most(layer.units, settings.rate)
         if settings.accumulate:
             candidates = unit_replacement.due(
                 step, layer.units, rate=settings.rate, maturity=settings.maturity
             )
-        if candidates:
-            limit = unit_replacement.bound(settings.initialisation, layer.fan_in)
-            shape = (candidates, *layer.shape)
-            drawn[layer.stage] = {
-                "incoming": unit_replacement.uniform(shape, limit, weight, generator),
-            }
-        if candidates and not settings.accumulate:
+        if not candidates:
+            continue
+        weight = network.get_parameter(layer.weight)
+        limit = unit_replacement.bound(settings.initialisation, layer.fan_in)
+        shape = (candidates, *layer.shape)
+        drawn[layer.stage] = {
+            "incoming": unit_replacement.uniform(shape, limit, weight, generator),
+        }
+        if not settings.accumulate:
             drawn[layer.stage]["chance"] = torch.rand(
                 (), dtype=weight.dtype, device=weight.device, generator=generator
             )
@@ -143,6 +145,31 @@ def after_step(
             unit_replacement.overwrite(own[name], units, value)
         memory[layer.stage] = own
     return memory
+
+
+def after_sample(
+    params: Arrays,
+    memory: Memory,
+    settings: Settings,
+    *,
+    network: Stages,
+    activations: Arrays,
+    step: int,
+) -> None:
+    """Update the means and utilities of all hidden units as ``_updated`` does."""
+    if settings.rate == 0:
+        return
+    adaptable = settings.utility == "adaptable_contribution"
+    for layer in hidden_layers(network):
+        own, activity = memory[layer.stage], activations[layer.stage]
+        if adaptable or settings.transfer_bias:
+            unit_replacement.approach(own["mean"], activity, 1 - settings.decay)
+        if adaptable:
+            activity = activity - own["mean"] / (1 - settings.decay ** (step - own["born"]))
+        useful = unit_replacement.contribution(params[layer.outgoing], activity)
+        if adaptable:
+            useful /= np.abs(params[layer.weight]).mean(1)
+        unit_replacement.approach(own["utility"], useful, 1 - settings.decay)
 
 
 def _updated(

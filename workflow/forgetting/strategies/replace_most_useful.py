@@ -32,7 +32,7 @@ from forgetting.settings import Settings as Base
 from forgetting.stages import Stages
 from forgetting.strategies import _unit_replacement as unit_replacement
 from forgetting.strategies._unit_replacement import Slots
-from forgetting.strategy import Memory
+from forgetting.strategy import Arrays, Memory
 
 
 class Settings(Base):
@@ -62,6 +62,23 @@ def start(net: Net, settings: Settings) -> Memory:
     }
 
 
+def after_sample(
+    params: Arrays,
+    memory: Memory,
+    settings: Settings,
+    *,
+    network: Stages,
+    activations: Arrays,
+    step: int,
+) -> None:
+    """Update the utilities of all hidden units."""
+    if settings.rate == 0:
+        return
+    for layer in hidden_layers(network):
+        useful = unit_replacement.contribution(params[layer.outgoing], activations[layer.stage])
+        unit_replacement.approach(memory[layer.stage]["utility"], useful, 1 - settings.decay)
+
+
 def draw(
     settings: Settings, *, network: Stages, generator: torch.Generator, step: int
 ) -> dict[str, dict[str, Tensor]]:
@@ -73,17 +90,18 @@ def draw(
         units = unit_replacement.due(
             step, layer.units, rate=settings.rate, maturity=settings.maturity
         )
+        if not units:
+            continue
         weights = {
             "incoming": (network.get_parameter(layer.weight), layer.shape),
             "outgoing": (network.get_parameter(layer.outgoing), layer.outgoing_shape),
         }
-        if units:
-            drawn[layer.stage] = {
-                name: unit_replacement.uniform(
-                    (units, *shape), limit(weight, settings), weight, generator
-                )
-                for name, (weight, shape) in weights.items()
-            }
+        drawn[layer.stage] = {
+            name: unit_replacement.uniform(
+                (units, *shape), limit(weight, settings), weight, generator
+            )
+            for name, (weight, shape) in weights.items()
+        }
     return drawn
 
 

@@ -16,23 +16,21 @@ gradient is that of v^T W u with v and u held fixed, v u^T, exact where the iter
 """
 
 import math
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from forgetting.ensemble import Net, Tensors
+from forgetting.ensemble import Net
 from forgetting.randomness import numpy_generator
 from forgetting.settings import Settings as Base
-from forgetting.strategy import Context, Gradient, Memory
+from forgetting.strategy import Array, Arrays, Context, Gradient, Memory
 from forgetting.tasks import Batch
 from forgetting.weights import weight_matrices
 
 POWERS = 8
-Array = NDArray[Any]
 
 
 class Settings(Base):
@@ -76,30 +74,29 @@ def loss(
 
 
 def loss_gradient(
-    params: Tensors, memory: Memory, settings: Settings
-) -> tuple[Tensor | None, dict[str, Gradient]]:
+    params: Arrays, memory: Memory, settings: Settings
+) -> tuple[float | None, dict[str, Gradient]]:
     """Return the term and its gradient, written out; see the module's docstring."""
     if settings.strength == 0:
         return None, {}
     total, gradients = 0.0, dict[str, Gradient]()
     for layer, start in memory["start"].items():
         name = f"stages.{layer}.weight"
-        matrix = _array(params[name]).reshape(len(start), -1)
-        left, right = _singular_vectors(matrix, _array(start), settings.iterations)
+        matrix = params[name].reshape(len(start), -1)
+        left, right = _singular_vectors(matrix, start, settings.iterations)
         sigma = float(left.dot(matrix.dot(right)))
         power = settings.exponent
         missing = sigma**power - settings.target
         total += missing**2
-        slope = 2 * settings.strength * power * missing * sigma ** (power - 1)
-        left *= slope
-        gradients[name] = (torch.from_numpy(left), torch.from_numpy(right))
+        left *= 2 * settings.strength * power * missing * sigma ** (power - 1)
+        gradients[name] = (left, right)
     for name, parameter in params.items():
         if _is_regularised(name, parameter):
-            missing_vector = _array(parameter) - _wanted(name)
+            missing_vector = parameter - _wanted(name)
             total += float(missing_vector.dot(missing_vector))
             missing_vector *= 2 * settings.strength
-            gradients[name] = torch.from_numpy(missing_vector)
-    return next(iter(params.values())).new_tensor(settings.strength * total), gradients
+            gradients[name] = missing_vector
+    return settings.strength * total, gradients
 
 
 def largest_singular_value(matrix: Tensor, start: Tensor, iterations: int) -> Tensor:
@@ -142,13 +139,9 @@ def _inverse_norm(values: Array) -> float:
     return 1 / max(math.sqrt(flat.dot(flat)), float(np.finfo(values.dtype).tiny))
 
 
-def _array(tensor: Tensor) -> Array:
-    return tensor.detach().numpy()
-
-
-def _is_regularised(name: str, parameter: Tensor) -> bool:
+def _is_regularised(name: str, parameter: Tensor | Array) -> bool:
     """Whether it is a bias, a shift or a scale; a policy's standard deviations are none."""
-    return parameter.dim() == 1 and name.endswith((".weight", ".bias"))
+    return parameter.ndim == 1 and name.endswith((".weight", ".bias"))
 
 
 def _wanted(name: str) -> float:
