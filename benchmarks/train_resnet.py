@@ -51,6 +51,9 @@ def rows(scale: Scale) -> Iterator[Row]:
             most=3 if device == "cpu" else 100,
             hardware="no GPU here" if missing else "",
         )
+        slow = not missing and device == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        if slow:  # it would be emulated, for minutes
+            given = [2, 1, "cpu"]
         yield Row(
             f"the same in bfloat16 (`bfloat16: true`){', on a GPU' * (device == 'cuda')}",
             "ours in float32",
@@ -59,10 +62,10 @@ def rows(scale: Scale) -> Iterator[Row]:
             goal=Goal(2.0) if device == "cuda" else None,
             unit="a batch",
             floor=Floor(
-                BATCH * operations(width), dtype="bfloat16", device="cpu" if missing else device
+                BATCH * operations(given[0]), dtype="bfloat16", device="cpu" if missing else device
             ),
             most=3 if device == "cpu" else 100,
-            hardware="no GPU here" if missing else "",
+            hardware="no GPU here" if missing else "no bfloat16 products here" if slow else "",
         )
 
 

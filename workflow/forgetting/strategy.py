@@ -80,7 +80,6 @@ from torch.utils._pytree import tree_map
 from forgetting import specification
 from forgetting.ensemble import Ensemble, Frozen, Net
 from forgetting.errors import UserError
-from forgetting.stages import Stages
 from forgetting.tasks import Batch, Inputs
 
 Memory = dict[str, Any]

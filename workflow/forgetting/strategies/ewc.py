@@ -34,6 +34,7 @@ The penalty has curvature lambda F_i: gradient descent with step r and momentum 
 only while r lambda max F < 2 (1 + m); a strength beyond makes it diverge.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import torch
@@ -200,34 +201,47 @@ def loss(
     """Return the penalty; none before the second task."""
     if settings.strength == 0 or context.old_groups.shape[0] == 0:
         return {}
-    distances = [
-        _Distance.apply(net.params[name], memory["anchor"][name], fisher)[0]
-        for name, fisher in memory["fisher"].items()
-    ]
+    names = list(memory["fisher"])
+    weights, anchors, fishers = (
+        [tree[name] for name in names] for tree in (net.params, memory["anchor"], memory["fisher"])
+    )
+    distance = _Distance.apply(*weights, *anchors, *fishers)[0]
     factor = settings.strength / 2 if settings.half else settings.strength
-    return {"ewc": factor * (memory["constant"] + torch.stack(distances).sum())}
+    return {"ewc": factor * (memory["constant"] + distance)}
 
 
 class _Distance(torch.autograd.Function):
-    """sum F (theta - a)^2, whose gradient 2 F (theta - a) is at hand once its value is.
+    """sum F (theta - a)^2 over all parameters, whose gradient 2 F (theta - a) is at hand once its
+    value is.
 
-    Five passes over the weights, where the framework's own differentiation takes twelve.
+    Five passes over the weights, where the framework's own differentiation takes twelve; one call
+    for all parameters, because a call costs a tenth of a millisecond.
     """
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(weights: Tensor, anchor: Tensor, fisher: Tensor) -> tuple[Tensor, Tensor]:
-        move = weights - anchor
-        pull = fisher * move
-        return torch.dot(pull.flatten(), move.flatten()), pull
+    def forward(*tensors: Tensor) -> tuple[Tensor, ...]:
+        weights, anchors, fishers = _thirds(tensors)
+        moves = [weight - anchor for weight, anchor in zip(weights, anchors, strict=True)]
+        pulls = [fisher * move for fisher, move in zip(fishers, moves, strict=True)]
+        dots = [
+            torch.dot(pull.flatten(), move.flatten())
+            for pull, move in zip(pulls, moves, strict=True)
+        ]
+        return torch.stack(dots).sum(), *pulls
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(output[1])
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(*output[1:])
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
-        (pull,) = ctx.saved_tensors
-        return (2 * slope) * pull, None, None
+    def backward(ctx: Any, slope: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        pulls = [(2 * slope) * pull for pull in ctx.saved_tensors]
+        return *pulls, *([None] * (2 * len(pulls)))
+
+
+def _thirds(tensors: Sequence[Tensor]) -> list[Sequence[Tensor]]:
+    count = len(tensors) // 3
+    return [tensors[start : start + count] for start in range(0, len(tensors), count)]

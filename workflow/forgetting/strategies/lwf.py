@@ -20,7 +20,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from forgetting.ensemble import Net
+from forgetting import perceptron
+from forgetting.ensemble import Net, Tensors
 from forgetting.settings import Settings as Base
 from forgetting.strategy import Context, Memory
 from forgetting.tasks import Batch
@@ -64,10 +65,18 @@ def loss(
     if settings.alpha == 0 or context.old_groups.shape[0] == 0:
         return {}
     with torch.no_grad():
-        soft_targets = net.using(memory["teacher"])(batch.inputs)
+        soft_targets = _logits(net, memory["teacher"], batch.inputs)
     divergence = distillation(logits, soft_targets, context.old_groups, settings.temperature)
     scale = settings.alpha * (settings.temperature**2 if settings.t_squared else 1.0)
     return {"distillation": scale * divergence}
+
+
+def _logits(net: Net, teacher: Tensors, inputs: Tensor) -> Tensor:
+    """Return the teacher's logits (B, K)."""
+    layers = perceptron.layers_of(net.training, teacher)
+    if layers is None:
+        return net.using(teacher)(inputs)
+    return perceptron.forward(layers, inputs.flatten(1))[-1]  # without a module's overhead
 
 
 def distillation(student: Tensor, teacher: Tensor, groups: Tensor, temperature: float) -> Tensor:
