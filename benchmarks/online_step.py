@@ -24,11 +24,17 @@ RATE = 0.01
 
 
 def rows(scale: Scale) -> Iterator[Row]:
-    for width, layer_norm, goal in ((100, False, 3.0), (1000, False, 2.0), (100, True, None)):
+    for width, more, goal in (
+        (100, {}, 3.0),
+        (1000, {}, 2.0),
+        (100, {"layer_norm": True}, None),
+        (1000, {"decay": 1e-3}, None),
+    ):
         steps = scale.of(200_000 // width, 5)
-        extra = {"width": width, "layer_norm": layer_norm, "steps": steps}
+        extra = {"width": width, "steps": steps, **more}
+        named = {"layer_norm": ", layer norm", "decay": ", L2"}
         yield Row(
-            f"one online step (batch 1, SGD), MLP 3 x {width}{', layer norm' * layer_norm}",
+            f"one online step (batch 1, SGD), MLP 3 x {width}{''.join(map(named.get, more))}",
             "plain torch loop",
             functools.partial(ours, **extra),
             functools.partial(plain, **extra),
@@ -70,27 +76,39 @@ def stream(seeds: int, steps: int, device: str) -> tuple[torch.Tensor, torch.Ten
 
 
 def ours(
-    *, width: int, steps: int, seeds: int = 1, device: str = "cpu", layer_norm: bool = False
+    *,
+    width: int,
+    steps: int,
+    seeds: int = 1,
+    device: str = "cpu",
+    layer_norm: bool = False,
+    decay: float = 0.0,
 ) -> float:
     """Return seconds a step of all seeds."""
     online = Online(Ensemble([network(width, layer_norm).to(device) for _ in range(seeds)]))
     images, labels = stream(seeds, steps, device)
     if device == "cuda":  # captures the graph, once in a training
-        online.run(images, labels, rate=RATE, decay=0.0)
+        online.run(images, labels, rate=RATE, decay=decay)
     started = ready(device)
-    online.run(images, labels, rate=RATE, decay=0.0)
+    online.run(images, labels, rate=RATE, decay=decay)
     return (ready(device) - started) / steps
 
 
 def plain(
-    *, width: int, steps: int, seeds: int = 1, device: str = "cpu", layer_norm: bool = False
+    *,
+    width: int,
+    steps: int,
+    seeds: int = 1,
+    device: str = "cpu",
+    layer_norm: bool = False,
+    decay: float = 0.0,
 ) -> float:
     """Return seconds a step of all seeds, one network after the other."""
     networks = [network(width, layer_norm).to(device) for _ in range(seeds)]
     images, labels = stream(seeds, steps, device)
     started = ready(device)
     for seed, net in enumerate(networks):
-        optimizer = torch.optim.SGD(net.parameters(), lr=RATE)
+        optimizer = torch.optim.SGD(net.parameters(), lr=RATE, weight_decay=decay)
         for place in range(steps):
             logits = net(images[seed, place : place + 1])
             target = labels[seed, place : place + 1]

@@ -51,7 +51,7 @@ def rows(scale: Scale) -> Iterator[Row]:
             most=3 if device == "cpu" else 100,
             hardware="no GPU here" if missing else "",
         )
-        slow = not missing and device == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        slow = device == "cpu" and not {"avx512_bf16", "amx_bf16"} & _instructions()
         if slow:  # it would be emulated, for minutes
             given = [2, 1, "cpu"]
         yield Row(
@@ -67,6 +67,15 @@ def rows(scale: Scale) -> Iterator[Row]:
             most=3 if device == "cpu" else 100,
             hardware="no GPU here" if missing else "no bfloat16 products here" if slow else "",
         )
+
+
+def _instructions() -> set[str]:
+    """Return what this processor is said to be able to do, in lower case; empty if unknown."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return set()
+    return {word for line in lines if line.startswith("flags") for word in line.split()}
 
 
 def elsewhere(side: str, *given: object) -> float:

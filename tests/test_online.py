@@ -1,7 +1,11 @@
 """Online learning written out, against the framework's own loop step by step."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
+from torch.utils._pytree import tree_map
 
 from forgetting import online
 from forgetting.architectures import convgru, mlp, resnet18
@@ -171,6 +175,20 @@ def test_steps_written_out_are_those_of_the_loop(seeds, parts):
     if any("born" in fact for layers in memory.values() for fact in layers.values() if layers):
         born = [layer["born"] for layer in memory[next(iter(memory))].values()]
         assert torch.cat(born).any()  # units were replaced
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_cleared_head_has_a_spectral_norm_and_no_slope(dtype):
+    ensemble = Ensemble([network().to(dtype)])
+    ensemble.clear_head()
+    strategy = Strategy.from_entry({"parts": SPECTRAL[:1]})
+    memory = tree_map(torch.Tensor.numpy, strategy.start(ensemble))
+    params = {name: p.detach().numpy() for name, p in ensemble.params.items()}
+    terms, (gradients,) = strategy.loss_gradients(params, memory)
+    assert math.isfinite(terms["spectral_norm"])
+    assert all(np.isfinite(part).all() for found in gradients.values() for part in found)
+    slope, _ = gradients["stages.head.weight"]
+    assert not slope.any()
 
 
 def test_a_strategy_that_looks_into_the_step_is_not_written_out():

@@ -195,6 +195,7 @@ def test_a_drawing_holds_interval_paper_and_zero_in_scale():
     assert found.high == drawing.WIDTH - drawing.MARGIN
     middle = (found.low + found.high) / 2
     assert found.value == pytest.approx(middle, abs=0.1)
+    assert found.ends == ("0", "0.8")
     assert found.label == "ours 0.6, interval 0.4 to 0.8, the paper's value 0.5"
 
 

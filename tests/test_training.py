@@ -293,8 +293,10 @@ def test_steps_of_one_sample_resume_anywhere():
         assert whole.record.history == again.record.history
 
 
-def test_steps_of_one_sample_diverge_where_the_loop_does():
-    runs = [online(SGD, written_out=w, learning_rate=1e200) for w in (True, False)]
+@pytest.mark.parametrize("strategy", ["sgd", "spectral_norm"])
+def test_steps_of_one_sample_diverge_where_the_loop_does(strategy):
+    parts = [{"component": strategy, "settings": {}}]
+    runs = [online(parts, written_out=w, learning_rate=1e200) for w in (True, False)]
     assert runs[0].record.diverged == runs[1].record.diverged != {}
 
 

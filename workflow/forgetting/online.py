@@ -37,6 +37,8 @@ STRETCH = 1000
 """Most steps taken at once, between which a training may be interrupted."""
 GRAPH = 100
 """Steps of one captured graph."""
+LARGE = 2**15
+"""Weights of a matrix from which on a pass over them costs more than a call of the framework."""
 
 
 def applies(network: Stages, *, on_cpu: bool = True) -> bool:
@@ -183,6 +185,8 @@ class _Network:
 
         self._params = params
         self._layers = [(params[weight], params[bias]) for weight, bias in names]
+        # Else BLAS would add to a copy.
+        assert all(weight.flags.c_contiguous for weight, _ in self._layers)
         self._stages = [stage_of(weight) for weight, _ in names]
         self._norms = [
             _LayerNorm(params[f"{at}.weight"], params[f"{at}.bias"], eps) if at else None
@@ -218,8 +222,9 @@ class _Network:
              norms[depth])
             for depth in reversed(range(len(layers) - 1))
         ]  # fmt: skip
-        matrices = [
-            (weight, weight.T, delta) for (weight, _), delta in zip(layers, deltas, strict=True)
+        updates = [
+            self._update(weight, delta, keep=keep, rate=rate)
+            for (weight, _), delta in zip(layers, deltas, strict=True)
         ]
         normed = [norm for norm in norms if norm is not None]
         vectors = [(bias, delta) for (_, bias), delta in zip(layers, deltas, strict=True)]
@@ -256,10 +261,8 @@ class _Network:
                 for name, value in values.items():
                     noted.setdefault(name, []).append(value)
             below = image
-            for (weight, turned, delta), unit in zip(matrices, units, strict=True):
-                if decay:
-                    weight *= keep
-                add_outer(-rate, below, delta, a=turned, overwrite_a=True)
+            for update, unit in zip(updates, units, strict=True):
+                update(below)
                 below = unit
             for vector, slope in vectors:
                 if decay:
@@ -275,6 +278,25 @@ class _Network:
             if after is not None:
                 after(place, self._params, outputs)
         return noted
+
+    def _update(
+        self, weight: Array, delta: Array, *, keep: float, rate: float
+    ) -> Callable[[Array], object]:
+        """Return a function: weight <- keep weight - rate delta below^T, in place."""
+        turned, add_outer = weight.T, self._add_outer
+        if keep == 1:
+            return lambda below: add_outer(-rate, below, delta, a=turned, overwrite_a=True)
+        if weight.size >= LARGE:  # BLAS has no such product in one pass over the weights
+            tensor, column = torch.from_numpy(weight), torch.from_numpy(delta)
+            return lambda below: tensor.addr_(
+                column, torch.from_numpy(below), beta=keep, alpha=-rate
+            )
+
+        def in_two_passes(below: Array) -> None:
+            np.multiply(weight, keep, out=weight)
+            add_outer(-rate, below, delta, a=turned, overwrite_a=True)
+
+        return in_two_passes
 
 
 class _LayerNorm:

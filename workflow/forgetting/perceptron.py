@@ -13,8 +13,8 @@ those of stacked networks up to rounding. What is saved is the graph, and fresh 
 gradient of every step: a quarter of the time of a network 784-400-400-10 at batch 64 on one thread.
 """
 
-import functools
 from collections.abc import Iterator, Mapping, Sequence
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -34,17 +34,16 @@ def layers_of(network: Stages, tensors: Mapping[str, Tensor]) -> list[Layer] | N
         network: The network that says which tensor is what.
         tensors: Values by state-dict name, with or without a seed axis in front.
     """
-    names = _linear_layers(network)
+    if network not in _linear_layers:
+        linear = [n for n, module in network.named_modules() if isinstance(module, nn.Linear)]
+        _linear_layers[network] = linear if applies(network, on_cpu=False) else None
+    names = _linear_layers[network]
     if names is None:
         return None
     return [(tensors[f"{name}.weight"], tensors[f"{name}.bias"]) for name in names]
 
 
-@functools.lru_cache(maxsize=8)
-def _linear_layers(network: Stages) -> list[str] | None:
-    if not applies(network, on_cpu=False):
-        return None
-    return [n for n, module in network.named_modules() if isinstance(module, nn.Linear)]
+_linear_layers: WeakKeyDictionary[Stages, list[str] | None] = WeakKeyDictionary()
 
 
 def forward(layers: Sequence[Layer], vectors: Tensor) -> list[Tensor]:

@@ -1,5 +1,6 @@
 """What a finished run leaves in its folder, and how one knows that it is still whole."""
 
+import importlib.metadata
 import json
 import platform
 import shutil
@@ -103,6 +104,7 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": numpy.__version__,
+        "scipy": importlib.metadata.version("scipy"),  # without the time of its import
     }
 
 

@@ -69,15 +69,16 @@ class Steps:
     ) -> tuple[Memory, dict[str, Tensor]]:
         """Take a step for each sample (S, n, ...) in order.
 
-        Returns the strategy's memory and the steps' facts, each (n, S). ``drawn`` returns what the
-        strategy's parts draw for a step by its number, and ``number`` is that of the first step.
+        Returns the strategy's memory and the steps' facts, each (n, S). ``memory`` may be changed
+        in place. ``drawn`` returns what the strategy's parts draw for a step by its number, and
+        ``number`` is that of the first step.
         """
         assert self.online is not None
         strategy, ensemble = self.strategy, self.ensemble
         arrays: dict[int, Any] = {}
 
         def own(seed: int) -> Any:
-            """Return the memory of one network, in the memory of ``memory``."""
+            """Return the memory of one network as arrays that share the storage of ``memory``."""
             if seed not in arrays:
                 arrays[seed] = tree_map(
                     lambda leaf: (leaf[seed] if ensemble.stacked else leaf).numpy(), memory

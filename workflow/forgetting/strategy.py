@@ -360,7 +360,7 @@ class Strategy:
             function = part.hook("after_sample")
             if function is None or drawn.get(key):
                 return False
-            calls.append((function, memory[key], part.settings))
+            calls.append((function, memory.get(key, {}), part.settings))
         for function, own, settings in calls:
             function(params, own, settings, **known)
         return True

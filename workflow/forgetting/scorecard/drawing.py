@@ -18,6 +18,8 @@ class Plot:
     zero: float | None
     claimed: tuple[float, float] | None
     """Left end and width of the claimed side, reaching to the edges where it is open."""
+    ends: tuple[str, str]
+    """The numbers at the scale's ends; every drawing has a scale of its own."""
     label: str
 
 
@@ -63,6 +65,7 @@ def plot(
         paper=position(paper),
         zero=at(0.0) if start <= 0 <= end else None,
         claimed=_claimed(region, at) if margins else None,
+        ends=(f"{start:.3g}", f"{end:.3g}"),
         label=label,
     )
 

@@ -13,7 +13,7 @@ MACROS = """\
 {%- endmacro -%}
 
 {%- macro drawing(p) -%}
-<svg width="180" height="30" viewBox="0 0 180 30" role="img" aria-label="{{ p.label }}">
+<svg width="180" height="42" viewBox="0 0 180 42" role="img" aria-label="{{ p.label }}">
 {% if p.claimed %}<rect x="{{ p.claimed[0] }}" y="4" width="{{ p.claimed[1] }}" height="24" \
 fill="#dcebf6"/>{% endif %}
 <line x1="4" y1="20" x2="176" y2="20" stroke="#d5dae0"/>
@@ -25,6 +25,8 @@ stroke="#1b1f24" stroke-width="3"/>
 <circle cx="{{ p.value }}" cy="20" r="4" fill="#1b1f24"/>
 {% if p.paper is not none %}<path d="M{{ p.paper }} 3 l5 5 l-5 5 l-5 -5 z" fill="#fff" \
 stroke="#a13200" stroke-width="2"/>{% endif %}
+{% if p.ends[0] != p.ends[1] %}<text x="4" y="40">{{ p.ends[0] }}</text>\
+<text x="176" y="40" text-anchor="end">{{ p.ends[1] }}</text>{% endif %}
 </svg>
 {%- endmacro -%}
 
@@ -148,7 +150,8 @@ rests on.</p>
 {% if evidence %}<dl class="kinds">{% for kind, text in evidence.items() %}<dt>{{ kind }}:</dt> \
 <dd>{{ text }}</dd>{% endfor %}</dl>{% endif %}
 <p class="soft">In the drawings the dot and bar are ours with its interval, the open diamond is the
-paper's value, the dashed line is zero and the shaded part is the side that is claimed.</p>
+paper's value, the dashed line is zero and the shaded part is the side that is claimed. Each has a
+scale of its own, whose ends the two numbers are.</p>
 <p class="soft">The commands run in a clone of the project, in its environment:
 <code>make .venv/installed</code> makes it, <code>. .venv/bin/activate</code> enters it. They train
 the runs of a row and judge all claims that those runs suffice for, into

@@ -80,6 +80,7 @@ summary::-webkit-details-marker { color: var(--soft); }
 .study { scroll-margin-top: 5rem; }
 .fold > summary { cursor: pointer; margin: .9rem 0 .3rem; }
 svg { display: block; margin-top: .3rem; max-width: 100%; }
+svg text { font-size: 10px; fill: var(--soft); }
 figure { margin: 1rem 0; scroll-margin-top: 7rem; }
 img { max-width: 100%; height: auto; }
 .shown img { display: block; max-width: min(100%, 50rem); margin-top: .4rem; }

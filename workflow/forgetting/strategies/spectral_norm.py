@@ -79,12 +79,13 @@ def loss_gradient(
     """Return the term and its gradient, written out; see the module's docstring."""
     if settings.strength == 0:
         return None, {}
-    total, gradients = 0.0, dict[str, Gradient]()
+    total, gradients = np.float64(0.0), dict[str, Gradient]()
     for layer, start in memory["start"].items():
         name = f"stages.{layer}.weight"
         matrix = params[name].reshape(len(start), -1)
         left, right = _singular_vectors(matrix, start, settings.iterations)
-        sigma = float(left.dot(matrix.dot(right)))
+        # numpy's numbers, other than Python's, become infinite where a run diverges.
+        sigma = np.float64(left.dot(matrix.dot(right)))
         power = settings.exponent
         missing = sigma**power - settings.target
         total += missing**2
@@ -93,10 +94,10 @@ def loss_gradient(
     for name, parameter in params.items():
         if _is_regularised(name, parameter):
             missing_vector = parameter - _wanted(name)
-            total += float(missing_vector.dot(missing_vector))
+            total += missing_vector.dot(missing_vector)
             missing_vector *= 2 * settings.strength
             gradients[name] = missing_vector
-    return settings.strength * total, gradients
+    return float(settings.strength * total), gradients
 
 
 def largest_singular_value(matrix: Tensor, start: Tensor, iterations: int) -> Tensor:
@@ -136,7 +137,8 @@ def _singular_vectors(matrix: Array, start: Array, iterations: int) -> tuple[Arr
 
 def _inverse_norm(values: Array) -> float:
     flat = values.reshape(-1)
-    return 1 / max(math.sqrt(flat.dot(flat)), float(np.finfo(values.dtype).tiny))
+    # The inverse of a norm of zero can still be squared.
+    return 1 / max(math.sqrt(flat.dot(flat)), math.sqrt(np.finfo(values.dtype).tiny))
 
 
 def _is_regularised(name: str, parameter: Tensor | Array) -> bool:
