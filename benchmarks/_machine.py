@@ -36,11 +36,11 @@ def moment() -> str:
 def rates() -> str:
     """Return the measured rates that floors are made of, for one thread."""
     shown = [f"{_multiplications(t, 'cpu') / 1e9:.0f} Gop/s in {t}" for t in ("float32", "float64")]
-    shown.append(f"{_copies(2**28, 'cpu') / 1e9:.1f} GB/s of memory")
+    shown.append(f"{_moved(2**28, 'cpu') / 1e9:.1f} GB/s of memory")
     if torch.cuda.is_available():
         for dtype in ("float32", "bfloat16"):
             shown.append(f"{_multiplications(dtype, 'cuda') / 1e12:.1f} Top/s in {dtype} (GPU)")
-        shown.append(f"{_copies(2**30, 'cuda') / 1e12:.2f} TB/s of memory (GPU)")
+        shown.append(f"{_moved(2**30, 'cuda') / 1e12:.2f} TB/s of memory (GPU)")
     return ", ".join(shown)
 
 
@@ -51,7 +51,7 @@ def seconds(floor: Floor) -> float:
         spent.append(floor.operations / _multiplications(floor.dtype, floor.device))
     if floor.bytes:
         among = 2 ** round(floor.among or floor.bytes).bit_length()
-        spent.append(floor.bytes / _copies(min(among, 2**28), floor.device))
+        spent.append(floor.bytes / _moved(min(among, 2**28), floor.device))
     return max(spent)
 
 
@@ -66,17 +66,26 @@ def _multiplications(dtype: str, device: str) -> float:
 
 
 @functools.cache
-def _copies(size: int, device: str) -> float:
-    """Bytes a second, read and written, of a copy within ``size`` bytes."""
-    source = torch.zeros(max(size // 8, 1), device=device)
-    target = torch.zeros_like(source)
+def _moved(size: int, device: str) -> float:
+    """Bytes a second within ``size`` bytes, read and written by a copy.
+
+    Or read by a sum, on a CPU, if that is more: before a cache writes a line it reads it.
+    """
+    source = torch.ones(max(size // 8, 1), device=device)
+    target = torch.ones_like(source)
     again = max(1, 2**24 // size)
 
     def copy() -> None:
         for _ in range(again):
             target.copy_(source)
 
-    return again * 2 * 4 * len(source) / _best(copy, device)
+    def read() -> None:
+        for _ in range(again):
+            source.sum()
+            target.sum()
+
+    works = [copy, read] if device == "cpu" else [copy]
+    return again * 2 * 4 * len(source) / min(_best(work, device) for work in works)
 
 
 def _best(work, device: str) -> float:
