@@ -50,7 +50,7 @@ def seconds(floor: Floor) -> float:
     if floor.operations:
         spent.append(floor.operations / _multiplications(floor.dtype, floor.device))
     if floor.bytes:
-        among = 2 ** round(floor.among or floor.bytes).bit_length()
+        among = round(floor.among or floor.bytes)
         spent.append(floor.bytes / _moved(min(among, 2**28), floor.device))
     return max(spent)
 
@@ -85,12 +85,12 @@ def _moved(size: int, device: str) -> float:
             target.sum()
 
     works = [copy, read] if device == "cpu" else [copy]
-    return again * 2 * 4 * len(source) / min(_best(work, device) for work in works)
+    return again * 2 * 4 * len(source) / min(_best(work, device, turns=40) for work in works)
 
 
-def _best(work, device: str) -> float:
+def _best(work, device: str, *, turns: int = 8) -> float:
     found = []
-    for _ in range(8):
+    for _ in range(turns):
         started = now()
         work()
         if device == "cuda":
