@@ -174,3 +174,15 @@ def test_instruments_come_in_one_order(table: pd.DataFrame) -> None:
     named = table.rename(columns={"useless": "log10_nc1", "drives": "weight_effective_rank"})
     names = prediction.instruments(named)
     assert names == ["weight_effective_rank", "log10_nc1", "confound", "misleads"]
+
+
+def test_a_predictor_that_varies_by_rounding_alone_foretells_nothing():
+    generator = np.random.default_rng(0)
+    out = np.arange(12) >= 6
+    y = generator.normal(size=12)
+    same = 5.0 * (1 + 1e-15 * generator.normal(size=12))
+    same[out] += generator.normal(size=6)
+    _, gain = held_out(same[:, None], y, out)
+    assert gain == pytest.approx(0, abs=1e-9)
+    _, gain = held_out((5 + 1e-3 * generator.normal(size=12))[:, None], y, out)
+    assert abs(gain) > 1e-3

@@ -57,6 +57,8 @@ MEAN = "mean"
 """In the place of a family: the mean over all that were held out, and the partial correlation."""
 FEWEST = 3
 """Points of a seed that a family must have to be held out."""
+ROUNDING = 1e-12
+"""What a predictor's spread exceeds relative to its size, or it is the same number throughout."""
 PLACE = ["study", "benchmark", "architecture"]
 NUMBERS = ("spearman", "gain", "partial")
 COLUMNS = [
@@ -133,8 +135,9 @@ def _models(table: pd.DataFrame) -> dict[str, list[str]]:
 def _foretold(x: Array, y: Array, out: NDArray[np.bool_]) -> Array:
     """Fit on what is not left out, standardised by its mean and spread; foretell the rest."""
     mean, spread = x[~out].mean(axis=0), x[~out].std(axis=0)
-    # A predictor that does not vary where the model is fitted says nothing elsewhere.
-    scaled = np.where(spread > 0, (x - mean) / np.where(spread > 0, spread, 1.0), 0.0)
+    # A predictor that varies by rounding only where the model is fitted says nothing elsewhere.
+    varies = spread > ROUNDING * np.abs(x[~out]).max(axis=0)
+    scaled = np.where(varies, (x - mean) / np.where(varies, spread, 1.0), 0.0)
     design = np.column_stack([np.ones(len(y)), scaled])
     coefficients = np.linalg.lstsq(design[~out], y[~out], rcond=None)[0]
     return design[out] @ coefficients
