@@ -50,7 +50,9 @@ def by_framework(net, inputs, targets, *, rate, decay):
 @pytest.mark.parametrize("seeds", [1, 3])
 @pytest.mark.parametrize("layer_norm", [False, True])
 @pytest.mark.parametrize("hidden", [(7, 6, 5), (4,)])
-def test_it_is_stochastic_gradient_descent(seeds, hidden, layer_norm, decay):
+@pytest.mark.parametrize("large", [0, online.LARGE])
+def test_it_is_stochastic_gradient_descent(monkeypatch, large, seeds, hidden, layer_norm, decay):
+    monkeypatch.setattr(online, "LARGE", large)  # 0: every matrix is updated as large ones are
     inputs, targets = stream(seeds, 40)
     ensemble = Ensemble([network(seed, hidden, layer_norm=layer_norm) for seed in range(seeds)])
     steps = online.Online(ensemble)

@@ -7,7 +7,8 @@ stochastic gradient descent on the loss -log softmax(z)_y is, layer by layer fro
     W_l <- (1 - rate * decay) W_l - rate * delta_l h_l-1^T,     b_l likewise,
 
 (the chain rule), with deltas taken through the weights from before the step. The gradient is
-never formed: every weight is read three times (forward, backward, update) and written once. What
+never formed: every weight is read three times (forward, backward, update) and written once (with
+L2 small matrices, which stay in the cache, are read and written once more). What
 the loop of ``forgetting.steps`` does in dozens of framework calls a layer is a handful here; the
 results are the same up to rounding.
 

@@ -26,6 +26,9 @@ from forgetting.stages import Stages
 Layer = tuple[Tensor, Tensor]
 """Weights ([S,] outputs, inputs) and biases ([S,] outputs)."""
 
+_linear_layers: WeakKeyDictionary[Stages, list[str] | None] = WeakKeyDictionary()
+"""The names of the linear layers by network, None of what is no perceptron."""
+
 
 def layers_of(network: Stages, tensors: Mapping[str, Tensor]) -> list[Layer] | None:
     """Return the layers of a perceptron, input side first; None if the network is something else.
@@ -41,9 +44,6 @@ def layers_of(network: Stages, tensors: Mapping[str, Tensor]) -> list[Layer] | N
     if names is None:
         return None
     return [(tensors[f"{name}.weight"], tensors[f"{name}.bias"]) for name in names]
-
-
-_linear_layers: WeakKeyDictionary[Stages, list[str] | None] = WeakKeyDictionary()
 
 
 def forward(layers: Sequence[Layer], vectors: Tensor) -> list[Tensor]:
