@@ -167,7 +167,7 @@ def test_the_text_says_what_the_table_says(table: pd.DataFrame, found: pd.DataFr
     assert f"| split mnist | collapse | 1 | 1 | 3 | 4 | 5 | {4 * 3 * 5} | {4 * 3 * 5} |" in said
     assert "4 instruments are tried" in said
     nothing = text(table, predict(table.assign(**dict.fromkeys(OUTCOMES, np.nan))), "small")
-    assert nothing.count("Nothing can be held out: no point has both") == 2
+    assert nothing.count("Nothing can be held out: no point has both.") == 2
 
 
 def test_instruments_come_in_one_order(table: pd.DataFrame) -> None:

@@ -23,6 +23,7 @@ ACTIVE = {
     "l2": {"strength": 0.01},
     "effective_rank": {"rate": 1e-3, "every": 2},
     "continual_backprop": {"rate": 0.05, "maturity": 3},
+    "continual_backprop_path": {"rate": 0.05, "maturity": 3},
     "replace_most_useful": {"rate": 0.05, "maturity": 3},
     "redo": {"threshold": 0.5, "every": 3},
     "shrink_perturb": {"noise": 0.01},
@@ -30,7 +31,7 @@ ACTIVE = {
 # Architectures in which a strategy finds nothing to work on.
 WITHOUT = dict.fromkeys(
     ("continual_backprop", "replace_most_useful", "redo"), ("convgru", "resnet18")
-)
+) | {"continual_backprop_path": ("convgru",)}
 # Settings under which the gradient of a penalty is that of its value to all digits.
 CONVERGED = {"spectral_norm": {"strength": 0.1, "iterations": 400}}
 # Strategies that reward something: their term is negative.
@@ -81,6 +82,7 @@ NEUTRAL = {
     "freeze": [{"stages": 0}],
     "effective_rank": [{"rate": 0}],
     "continual_backprop": [{"rate": 0}],
+    "continual_backprop_path": [{"rate": 0}],
     "replace_most_useful": [{"rate": 0}],
     "redo": [{"threshold": None}],
     "shrink_perturb": [{"noise": 0}, {"noise": 0, "when": "task_start"}],
@@ -113,7 +115,17 @@ FACTS = {
     "after_step": (
         OF_ONE,
         set(),
-        {"before", "gradients", "slots", "activations", "batch", "context", "drawn", "step"},
+        {
+            "before",
+            "gradients",
+            "slots",
+            "activations",
+            "layer_inputs",
+            "batch",
+            "context",
+            "drawn",
+            "step",
+        },
     ),
     "draw": (["settings"], set(), {"params", "network", "generator", "step"}),
 }

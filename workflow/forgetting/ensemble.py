@@ -8,12 +8,13 @@ seed as if it were alone.
 """
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._pytree import tree_map
 
@@ -61,6 +62,28 @@ class Net:
             return self.training.activations(inputs)
         tensors = {**self.params, **self.buffers}
         return functional_call(self.training, tensors, (inputs,), {"every_stage": True})
+
+    @contextmanager
+    def noting_inputs(self) -> Iterator[dict[str, Tensor]]:
+        """Note, while the context lasts, what each linear layer and convolution is given, by name.
+
+        The names are those of the layers in the state dict, without ``.weight``.
+        """
+        given: dict[str, Tensor] = {}
+
+        def note(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+            return lambda _, arguments: given.update({name: arguments[0]})
+
+        hooks = [
+            layer.register_forward_pre_hook(note(name))
+            for name, layer in self.training.named_modules()
+            if isinstance(layer, nn.Linear | nn.Conv2d)
+        ]
+        try:
+            yield given
+        finally:
+            for hook in hooks:
+                hook.remove()
 
     def tensors(self) -> dict[str, Tensor]:
         """Return a detached copy of parameters and buffers, to be kept in a strategy's memory."""

@@ -5,6 +5,7 @@ The framework differentiates the whole, or, where the networks are written out
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -23,7 +24,8 @@ Objective = Callable[[Tensor, Any, int], tuple[Terms, Terms]]
 stacked ones when everything has their axis in front."""
 Gradients = Callable[[Any, int, Memory, Context], tuple[Terms, Terms, dict[str, Tensor]]]
 """Sets ``grad`` of an ensemble's parameters: (batch, new, memory, context) -> terms of the loss,
-other facts, and the outputs of all stages where a strategy wants them, detached."""
+other facts, and where a strategy wants them the outputs of all stages, and the inputs of all
+layers, detached."""
 
 
 class WrittenOut(Protocol):
@@ -68,7 +70,8 @@ def gradients_for(
         bfloat16: The networks' products are in that precision.
         written_out: Returns the networks written out, or None where they are something else.
     """
-    networks = None if bfloat16 else written_out(ensemble)
+    plain = bfloat16 or "layer_inputs" in strategy.facts("after_step")
+    networks = None if plain else written_out(ensemble)
     if networks is None:
         return by_framework(ensemble, strategy, objective, bfloat16=bfloat16)
     return by_hand(networks, ensemble, strategy, objective)
@@ -80,6 +83,7 @@ def by_framework(
     """Return the plain way: any network, any loss."""
     device = next(iter(ensemble.params.values())).device.type
     looked_into = "activations" in strategy.facts("after_step") | strategy.facts("loss")
+    noted = "layer_inputs" in strategy.facts("after_step")
 
     def gradients(
         batch: Any, new: int, memory: Memory, context: Context
@@ -88,13 +92,17 @@ def by_framework(
             net: Net, batch: Any, memory: Memory, context: Context
         ) -> tuple[Terms, Terms, dict[str, Tensor]]:
             outputs: Any
-            with torch.autocast(device, torch.bfloat16, enabled=bfloat16):
+            given: Any
+            with (
+                torch.autocast(device, torch.bfloat16, enabled=bfloat16),
+                net.noting_inputs() if noted else nullcontext({}) as given,
+            ):
                 outputs = net.activations(batch.inputs) if looked_into else net(batch.inputs)
             if bfloat16:
-                outputs = tree_map(lambda output: output.float(), outputs)
+                outputs, given = tree_map(lambda output: output.float(), (outputs, given))
             activations = outputs if looked_into else {}
             logits = list(activations.values())[-1] if looked_into else outputs
-            seen = {name: output.detach() for name, output in activations.items()}
+            seen = {name: tensor.detach() for name, tensor in (given | activations).items()}
             terms, facts = objective(logits, batch, new)
             known = {"context": context, "activations": activations}
             terms |= strategy.loss(net, batch, logits, memory, known)

@@ -10,9 +10,15 @@ averaged: a channel then has as many columns of the next weight as it has positi
 Left out: layers whose units lead into a residual or dense connection, where one unit is added to,
 or seen by, many others; and inner layers of stages, whose activations are no stage's output. Of a
 ResNet-18 with fully connected layers behind it these are the fully connected ones.
+
+``main_path`` is the other way to count: every layer but those of shortcuts, each leading into the
+next, as if a residual network were a plain one. What else sees a unit (the sum at a block's end,
+and the shortcut past the next block) is left aside, and a unit's activation is what the next layer
+is given.
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +31,8 @@ from forgetting.stages import Stages
 
 Named = tuple[str, Any]
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
+SHORTCUT = "shortcut"
+"""What a residual block calls the way around it."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,8 @@ class HiddenLayer:
     """One layer of hidden units; tensors are named as in the state dict."""
 
     stage: str
-    """The stage whose output is the units' activation."""
+    """The stage whose output is the units' activation; on the main path the next layer's name,
+    whose input it is."""
     units: int
     weight: str
     """Incoming weights, a row (or kernel of a convolution) for every unit."""
@@ -56,7 +65,7 @@ class HiddenLayer:
         return math.prod(self.shape)
 
     def activity(self, output: Tensor) -> Tensor:
-        """The stage's output (B, units, ...) as (B, units, positions)."""
+        """The activation (B, units, ...) as (B, units, positions)."""
         return output.reshape(len(output), self.units, -1)
 
     def columns(self, outgoing: Tensor) -> Tensor:
@@ -88,6 +97,45 @@ def hidden_layers(network: Stages) -> tuple[HiddenLayer, ...]:
             "convolutions, such as mlp"
         )
     return tuple(found)
+
+
+@functools.lru_cache(maxsize=8)
+def main_path(network: Stages) -> tuple[HiddenLayer, ...]:
+    """Return all layers of a network but its head and those of shortcuts, input first.
+
+    Raises:
+        UserError: They are of other kinds than linear layers and convolutions, or do not lead into
+            each other.
+    """
+    path: list[tuple[Named, list[Named]]] = []  # a layer, and the norms behind it
+    for name, module in network.named_modules():
+        if SHORTCUT in name.split(".") or not list(module.parameters(recurse=False)):
+            continue
+        if _weighs(module):
+            path.append(((name, module), []))
+        elif isinstance(module, NORMS) and path:
+            path[-1][1].append((name, module))
+        else:
+            raise _no_path(network, name)
+    found = []
+    for (own, norms), (following, _) in itertools.pairwise(path):
+        name, layer = following
+        whole = isinstance(own[1], nn.Conv2d) and isinstance(layer, nn.Linear)
+        units, inputs = len(own[1].weight), layer.weight.shape[1]
+        if inputs % units if whole else inputs != units:
+            raise _no_path(network, name)
+        found.append(_described(name, own, norms, following))
+    if not found:
+        raise _no_path(network, network.stage_names[0])
+    return tuple(found)
+
+
+def _no_path(network: Stages, name: str) -> UserError:
+    return UserError(
+        f"the layers of an architecture with the stages {', '.join(network.stage_names)} do not "
+        f"lead into each other one by one ({name}), so that there is no main path of units; take "
+        "one of linear layers and convolutions, residual or plain, such as resnet18_mlp"
+    )
 
 
 def _of_chain(chain: Sequence[tuple[str, str, nn.Module]]) -> Iterator[HiddenLayer]:

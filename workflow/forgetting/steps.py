@@ -130,7 +130,8 @@ class Steps:
         ensemble, strategy, wanted = self.ensemble, self.strategy, self._wanted
         terms, facts, seen = self._gradients(batch, new, memory, context)
         total: Any = sum(terms.values())
-        known: dict[str, Any] = {"activations": seen, "batch": batch, "context": context}
+        known: dict[str, Any] = {"activations": seen, "layer_inputs": seen, "batch": batch}
+        known["context"] = context
         known["step"] = number
         if "before" in wanted:
             known["before"] = {n: p.detach().clone() for n, p in ensemble.params.items()}

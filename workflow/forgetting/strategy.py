@@ -37,7 +37,8 @@ Python branch on a tensor inside (branches on settings are fine).
     After the optimiser's step. ``net.params`` (and the optimiser's ``slots``, by parameter name
     and slot) may be changed in place. Facts, mappings by parameter name unless said otherwise:
     ``before``, the parameters before the step; ``gradients``; ``slots``; ``activations``, the
-    output of every stage on the batch, by stage; ``batch``; ``context``; ``drawn``; ``step``, the
+    output of every stage on the batch, by stage; ``layer_inputs``, what every linear layer and
+    convolution was given for it, by layer; ``batch``; ``context``; ``drawn``; ``step``, the
     number (int) of this step in the training, from 1.
 ``after_sample(params, memory, settings, *, network, activations, step)``
     What ``after_step`` does in a step of one sample for which ``draw`` drew nothing, and which is

@@ -130,7 +130,9 @@ def dead_units_against_bound(given: Tables, settings: "DeadUnitsAgainstBound") -
         what=f"start of tasks, {split} images",
         notes=[
             f"A point is one seed of a strategy at one task; {_panels.seed_count(mine)}. "
-            f"{above} of {len(points)} lie above the line.",
+            f"{above} of {len(points)} lie above the line."
+            # No rank does; why an estimate of it may, the module `spectra` says.
+            + (" Such an estimate counts eigenvalues below epsilon and is no rank." * (above > 0)),
             *_method_rows.naming(without, "No bound or no spectrum"),
             *_panels.footnotes(mine)[1:],
         ],

@@ -39,8 +39,8 @@ class Chosen(NamedTuple):
 class _Schedule:
     """Counts the units due from step to step."""
 
-    def __init__(self, units: int, rate: float, maturity: int) -> None:
-        self.rate, self.maturity, self.units = rate, maturity, units
+    def __init__(self, units: int, rate: float, maturity: int, of_all: bool) -> None:
+        self.rate, self.maturity, self.units, self.of_all = rate, maturity, units, of_all
         self.restart()
 
     def restart(self) -> None:
@@ -54,7 +54,7 @@ class _Schedule:
             self.step += 1
             while self.young and self.step - self.young[0][0] > self.maturity:
                 self.mature += self.young.popleft()[1]
-            self.left += self.rate * self.mature
+            self.left += self.rate * (self.units if self.of_all and self.mature else self.mature)
             self.now = min(int(self.left), self.mature)
             self.left -= self.now
             if self.now:
@@ -66,14 +66,14 @@ class _Schedule:
 _schedule = functools.lru_cache(maxsize=64)(_Schedule)
 
 
-def due(step: int, units: int, *, rate: float, maturity: int) -> int:
+def due(step: int, units: int, *, rate: float, maturity: int, of_all: bool = False) -> int:
     """How many units of a layer are replaced in a step of the training, counted from 1.
 
-    All are of age 0 at its start. In every step rate times the units older than ``maturity`` is
-    added to what is left over from earlier ones; the whole part of that is replaced, and of age 0
-    again.
+    All are of age 0 at its start. In every step rate times the units older than ``maturity`` (with
+    ``of_all``: times all units, once any is) is added to what is left over from earlier ones; the
+    whole part of that is replaced, as far as there are any so old, and of age 0 again.
     """
-    return _schedule(units, rate, maturity).at(step)
+    return _schedule(units, rate, maturity, of_all).at(step)
 
 
 def at_most(units: int, rate: float) -> int:
