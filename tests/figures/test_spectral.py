@@ -288,6 +288,13 @@ def test_points_are_runs_at_tasks_without_the_first(given, drawn):
     figure, rows = draw("epsilon_rank_against_performance", given, eps=0.1, first_task=1)
     assert set(rows["eps"]) == {0.1}
     assert rows["task"].min() == 1
+    for name in ("epsilon_rank_against_performance", "r_squared_by_epsilon"):
+        figure, rows = draw(name, given, leave_out=["reset", "l2"])
+        assert "Not in the paper's scatter, and left out: L2, Reset." in words(figure)
+        without = given["rank_and_performance"]
+        without = without[~without["strategy"].isin(["reset", "l2"])]
+        _, wanted = draw(name, {**given, "rank_and_performance": without})
+        pd.testing.assert_frame_equal(rows, wanted)
     figure, _ = draw("epsilon_rank_against_performance", given, eps=0.5)
     assert "no epsilon 0.5 on permuted-mnist (it has 0.0001, 0.01, 0.1, 1)" in words(figure)
 

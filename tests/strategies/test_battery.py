@@ -72,6 +72,11 @@ CASES = [pytest.param(name, ACTIVE.get(name, {}), id=name) for name in NAMES] + 
     pytest.param(
         "shrink_perturb", {"when": "task_start", "shrink": 0.5, "noise": 0.1}, id="shrink-start"
     ),
+    pytest.param(
+        "shrink_perturb",
+        {"when": "task_start", "perturbation": "gaussian", "noise": 0.1},
+        id="shrink-start-gaussian",
+    ),
     pytest.param("reset", {"weights": "same"}, id="reset-same"),
     pytest.param("nc1", {"strength": 0.5, "cap": 1.0, "tasks": [2, 3]}, id="nc1-tasks"),
 ]
@@ -111,7 +116,7 @@ FACTS = {
         set(),
         {"activations", "context"},
     ),
-    "before_task": (OF_ONE, {"task"}, {"context", "fresh"}),
+    "before_task": (OF_ONE, {"task"}, {"context", "fresh", "normal"}),
     "after_step": (
         OF_ONE,
         set(),

@@ -1,5 +1,7 @@
 """L2, shrink and perturb, spectral norms, resets; and L2 together with all the others."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -84,6 +86,31 @@ def test_before_a_task_fresh_weights_are_added():
                 torch.testing.assert_close(run.kept[f"task-{task + 1}"][name][0], expected)
     for name in parameters:
         torch.testing.assert_close(run.kept["task-0"][name], run.kept["task-1"][name])
+
+
+def test_before_a_task_gaussian_noise_is_added_on_request():
+    """What moved is noise of the stated size, other noise for every task and seed."""
+    settings = {"shrink": 1.0, "noise": 0.1, "when": "task_start", "perturbation": "gaussian"}
+    run = toy.trained(
+        [part("shrink_perturb", **settings)], (0, 1), **{**SMALL, "learning_rate": 1e-300}
+    )
+    moves = {}
+    for task in (1, 2):
+        before, after = run.kept[f"task-{task}"], run.kept[f"task-{task + 1}"]
+        for seed in (0, 1):
+            moved = [(after[n][seed] - before[n][seed]).flatten() for n in before]
+            moves[task, seed] = torch.cat(moved)
+            size, count = moves[task, seed].std().item(), moves[task, seed].numel()
+            assert size == pytest.approx(0.1, rel=5 / (2 * count) ** 0.5)
+    for one, other in itertools.combinations(moves.values(), 2):
+        assert abs(torch.corrcoef(torch.stack([one, other]))[0, 1]) < 5 / len(one) ** 0.5
+    for name in run.kept["task-0"]:
+        torch.testing.assert_close(run.kept["task-0"][name], run.kept["task-1"][name])
+
+
+def test_fresh_weights_after_every_step_are_refused():
+    with pytest.raises(ValueError, match="after every step it is gaussian"):
+        shrink_perturb.Settings(perturbation="fresh")
 
 
 def test_noise_zero_draws_nothing():

@@ -165,14 +165,31 @@ class Loop:
         self.prepare()
         self._freeze(phase)
         known: dict[str, Any] = {"context": context}
-        if "fresh" in self.strategy.facts("before_task"):
-            known["fresh"] = {
-                n: self.ensemble.gather(t) for n, t in self._fresh(phase.task).items()
-            }
+        wanted = self.strategy.facts("before_task")
+        for fact, drawn in (("fresh", self._fresh), ("normal", self._normal)):
+            if fact in wanted:
+                known[fact] = {n: self.ensemble.gather(t) for n, t in drawn(phase.task).items()}
         self.memory = self.strategy.around_task(
             "before_task", self.ensemble, self.memory, task=phase.task, known=known
         )
         self.begun = True
+
+    def _normal(self, task: int) -> Tensors:
+        """Return a standard normal number for every parameter (S, ...), other ones for each task."""
+        params = {n: self.ensemble.spread(p) for n, p in self.ensemble.params.items()}
+        generators = [
+            torch_generator(self.name, seed, "normal", task, device=self.device)
+            for seed in self.seeds
+        ]
+        return {
+            name: torch.stack(
+                [
+                    torch.randn(p.shape[1:], dtype=p.dtype, device=p.device, generator=generator)
+                    for generator in generators
+                ]
+            )
+            for name, p in params.items()
+        }
 
     def _freeze(self, phase: Phase) -> None:
         stages = self.ensemble.trainable_stages

@@ -17,7 +17,8 @@ Python branch on a tensor inside (branches on settings are fine).
     What is added to the optimiser's settings: ``weight_decay``.
 ``before_task(net, memory, settings, *, task, FACTS) -> memory``
     Before a phase; ``params`` may be changed in place. ``task`` is its number; facts: ``context``,
-    the tensors of ``Context``; ``fresh``, the tensors of a newly initialised network by name.
+    the tensors of ``Context``; ``fresh``, the tensors of a newly initialised network by name;
+    ``normal``, a standard normal number for every entry of every parameter, by name.
 ``start_plan(settings) -> memory`` and
 ``plan(memory, settings, *, indices, task, first_pass, generator) -> (indices, tasks)``
     On the host, for one seed: the samples (pool indices and their tasks) added to a batch whose

@@ -14,7 +14,11 @@ from forgetting.figures._lines import Line
 from forgetting.figures._panels import Drawn, Tables
 
 if TYPE_CHECKING:
-    from forgetting.figures.spectral import EpsilonRankAgainstPerformance, RSquaredByEpsilon
+    from forgetting.figures.spectral import (
+        EpsilonRankAgainstPerformance,
+        OfStarts,
+        RSquaredByEpsilon,
+    )
 
 ESTIMATORS = {
     "quadrature": Line("Lanczos quadrature", "#0072B2"),
@@ -31,7 +35,7 @@ def epsilon_rank_against_performance(
     """A panel per estimator, a point per run and task, the line of least squares, R squared."""
     name = settings.benchmark
     runs = _method_rows.of_benchmark(given, "runs", name)
-    rows = _pairs(given, name, settings.first_task)
+    rows = _pairs(given, settings)
     eps, why = settings.eps, "as asked for"
     if eps is None:
         fits = pooled(rows)
@@ -62,7 +66,9 @@ def epsilon_rank_against_performance(
         ax.set_xlabel(f"share of eigenvalues beyond ±{eps:g}")
     axes[0, 0].set_ylabel(_method_rows.metric_label(given, name))
     strategies = plots.in_order(points["strategy"])
-    unmeasured = _method_rows.naming(_method_rows.unmeasured(runs, points), "Not measured")
+    compared = runs[~runs["strategy"].isin(settings.leave_out)]
+    others = _method_rows.naming(_method_rows.unmeasured(compared, points), "Not measured")
+    others += _left_out(runs, settings)
     runs = _method_rows.about(runs, points)
     _panels.finish(
         figure,
@@ -75,7 +81,7 @@ def epsilon_rank_against_performance(
             "R squared over all points together, as published: those of one seed are not "
             "independent. Scales need not begin at zero.",
             *_panels.footnotes(runs)[1:],
-            *unmeasured,
+            *others,
         ],
         key=[*(_point(strategy) for strategy in strategies), FIT.handle()],
     )
@@ -89,7 +95,7 @@ def r_squared_by_epsilon(given: Tables, settings: "RSquaredByEpsilon") -> Drawn:
     """A line per estimator: R squared within a seed by epsilon; the largest is ringed."""
     name = settings.benchmark
     runs = _method_rows.of_benchmark(given, "runs", name)
-    rows = _pairs(given, name, settings.first_task)
+    rows = _pairs(given, settings)
     fits = per_seed(rows)
     # As in the study's claims: a seed that lacks points is not compared with those that have all.
     whole = fits["n"] == fits.groupby(["estimator", "eps"])["n"].transform("max")
@@ -120,17 +126,26 @@ def r_squared_by_epsilon(given: Tables, settings: "RSquaredByEpsilon") -> Drawn:
             *_panels.footnotes(mine),
             *([] if whole.all() else ["Left out here: seeds without a point for every task."]),
             "Ringed: the epsilon with the largest R squared.",
+            *_left_out(runs, settings),
         ],
         key=[style.handle() for e, style in ESTIMATORS.items() if (drawn["estimator"] == e).any()],
     )
     return figure, drawn
 
 
-def _pairs(given: Tables, benchmark: str, first_task: int) -> pd.DataFrame:
-    """Epsilon-ranks with the performance on the same task, from ``first_task`` on."""
-    rows = _method_rows.of_benchmark(given, "rank_and_performance", benchmark)
-    rows = rows[rows["task"] >= first_task].dropna(subset=["epsilon_rank", "performance"])
-    return _panels.some(rows, f"{_panels.NONE_LEFT}, from task {first_task} on")
+def _pairs(given: Tables, settings: "OfStarts") -> pd.DataFrame:
+    """Epsilon-ranks with the performance on the same task, of what is compared."""
+    rows = _method_rows.of_benchmark(given, "rank_and_performance", settings.benchmark)
+    rows = rows[rows["task"] >= settings.first_task]
+    rows = rows[~rows["strategy"].isin(settings.leave_out)]
+    rows = rows.dropna(subset=["epsilon_rank", "performance"])
+    return _panels.some(rows, f"{_panels.NONE_LEFT}, from task {settings.first_task} on")
+
+
+def _left_out(runs: pd.DataFrame, settings: "OfStarts") -> list[str]:
+    """A note that names the strategies that were run and are not compared."""
+    found = plots.in_order(set(runs["strategy"]) & set(settings.leave_out))
+    return _method_rows.naming(found, "Not in the paper's scatter, and left out")
 
 
 def least_squares(x: ArrayLike, y: ArrayLike) -> dict[str, float]:

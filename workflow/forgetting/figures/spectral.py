@@ -72,20 +72,24 @@ class Spectra(OfSplit):
     """Magnitude up to which the horizontal axis is linear."""
 
 
-class EpsilonRankAgainstPerformance(OfBenchmark):
+class OfStarts(OfBenchmark):
+    """Which starts of tasks are compared with how the task was learned."""
+
+    first_task: int = 2
+    """Tasks before it are left out (the paper's code leaves the first out)."""
+    leave_out: list[str] = []
+    """Strategies that are left out."""
+
+
+class EpsilonRankAgainstPerformance(OfStarts):
     """Performance on a task against the epsilon-rank at its start, by both estimators."""
 
     eps: float | None = None
     """Epsilon; default that whose published estimator has the largest R squared, as published."""
-    first_task: int = 2
-    """Tasks before it are left out (the paper's code leaves the first out)."""
 
 
-class RSquaredByEpsilon(OfBenchmark):
+class RSquaredByEpsilon(OfStarts):
     """R squared of performance on the epsilon-rank against epsilon."""
-
-    first_task: int = 2
-    """Tasks before it are left out (the paper's code leaves the first out)."""
 
 
 class EstimatorError(OfStrategy):

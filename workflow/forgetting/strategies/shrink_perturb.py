@@ -6,7 +6,8 @@ first
     theta <- shrink theta + noise theta_new,
 
 theta_new the parameters of a newly initialised network, drawn for the task. (They write Gaussian
-noise and sample it so, since initial weights differ in scale from layer to layer.)
+noise and sample it so, since initial weights differ in scale from layer to layer.) With
+``perturbation: gaussian`` it is N(0, noise^2) as they write it, in place of noise theta_new.
 
 ``when: every_step`` is the use of Dohare et al. (2024, Nature 632, 768) and of Prakash et al.
 (2025): after every step of the optimiser
@@ -21,7 +22,7 @@ with and without norms. Running statistics of batch norm stay.
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from forgetting.ensemble import Net, Tensors
@@ -33,20 +34,30 @@ class Settings(Base):
     """How much the weights are shrunk and perturbed, and when."""
 
     when: Literal["every_step", "task_start"] = "every_step"
-    """After every step with Gaussian noise, or before every task but the first with freshly
-    initialised weights for noise."""
+    """After every step, or before every task but the first."""
+    perturbation: Literal["gaussian", "fresh"] | None = None
+    """What is added: Gaussian noise, or freshly initialised weights; default: Gaussian noise after
+    a step, fresh weights before a task."""
     shrink: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Factor of the weights."""
     noise: Annotated[float, Field(ge=0)] = 1e-5
     """Standard deviation of the Gaussian noise, or factor of the fresh weights."""
 
+    @model_validator(mode="after")
+    def _fresh_before_a_task(self) -> "Settings":
+        if self.when == "every_step" and self.perturbation == "fresh":
+            raise ValueError(
+                "perturbation: fresh is for when: task_start; after every step it is gaussian"
+            )
+        return self
+
 
 def before_task(
-    net: Net, memory: Memory, settings: Settings, *, task: int, fresh: Tensors
+    net: Net, memory: Memory, settings: Settings, *, task: int, fresh: Tensors, normal: Tensors
 ) -> Memory:
     """Shrink and perturb where a new task begins."""
     if settings.when == "task_start" and task > 1:
-        _apply(net, settings, fresh)
+        _apply(net, settings, normal if settings.perturbation == "gaussian" else fresh)
     return memory
 
 
