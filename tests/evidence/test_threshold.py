@@ -104,6 +104,27 @@ def test_rows_left_out_and_seeds_that_lack_some(tables):
     assert compute(tables).isna().to_dict() == {0: False, 1: True, 2: True}
 
 
+def bounded(tables, left, **changes):
+    """The score of the rule by what dead units leave on the later tasks, of 200 parameters."""
+    rows = [
+        {**PLACE, "strategy": "sgd", "seed": seed, "task": task, "moment": moment}
+        | {"value": value * 200, "parameters": 200}
+        for seed in tables["ranks"]["seed"].unique()
+        for moment, of in (("init", [1.0] * 4 + left), ("end", [0.0] * 8))
+        for task, value in enumerate(of, start=1)
+    ]
+    bound = {"table": "dead_units", "where": {"moment": "init"}, "per": "parameters"}
+    tables = {**tables, "dead_units": pd.DataFrame(rows)}
+    return compute(tables, bound=bound, **changes).to_dict()
+
+
+def test_a_bound_takes_the_place_of_the_quantity_on_later_starts(tables):
+    assert bounded(tables, [0.6, 0.5, 0.4, 0.1]) == pytest.approx({0: 0.5, 1: 0.5, 2: 1 / 3})
+    assert bounded(tables, [0.4, 0.5, 0.6, 0.7])[0] == pytest.approx((1 / 2 + 0) / 2 - 0.5)
+    assert bounded(tables, [0.9] * 4) == {0: 0, 1: 0, 2: 0}  # never below: says nothing
+    assert bounded(tables, [0.6, 0.5, 0.4, 0.1], score="threshold") == {0: 0.5, 1: 0.5, 2: 0.5}
+
+
 def test_the_runs_that_are_read():
     settings = {"table": "ranks", "x": "rank", "y": "level", "where": {"benchmark": "b"}}
     read = threshold.runs(threshold.Settings.model_validate(settings))

@@ -15,6 +15,12 @@ Scores over the later starts, each less what the best constant guess gets:
                           + share of failures below it) / 2 - 1 / 2
 
 The first asks for more where one outcome is rare. Both are above 0 if the rule tells anything.
+
+With ``bound`` the rule asks something else of later starts: whether a bound on the quantity, such
+as what dead units leave of the rank, is at least the threshold. (Of a network P parameters large
+with one hidden layer of I inputs and O outputs k dead units leave P - k (I + O + 1), their theorem
+6.2: up to k = (P - threshold) / (I + O + 1) may be dead.) Where the bound never falls below it the
+rule says the same of all, and its balanced accuracy is 0.
 """
 
 from typing import Annotated, Any, Literal
@@ -23,6 +29,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from forgetting.evidence._bound import RUN, Bound, limits
 from forgetting.evidence._points import by_seed, with_yardstick, yardstick
 from forgetting.evidence._rows import Tables, known, select, without
 from forgetting.evidence._series import tasks
@@ -48,6 +55,8 @@ class Settings(Base):
     """Part of its performance that is a success."""
     score: Literal["accuracy", "balanced_accuracy", "threshold"] = "balanced_accuracy"
     """Which number; ``threshold`` is the threshold itself."""
+    bound: Bound | None = None
+    """A bound on the quantity that is held against the threshold in its place."""
 
 
 def per_seed(tables: Tables, settings: Settings) -> pd.Series:
@@ -59,11 +68,15 @@ def per_seed(tables: Tables, settings: Settings) -> pd.Series:
     left = without(tables, settings.table, settings.leave_out)
     rows = select(left, settings.table, settings.where)
     known(rows, settings.table, settings.x, settings.y)
-    rows = rows.assign(fresh=yardstick(tables, rows, settings.against))
+    rows = rows.assign(fresh=yardstick(tables, rows, settings.against), held=rows[settings.x])
+    if settings.bound is not None:
+        keys = [*RUN, "task"]
+        limit = limits(tables, settings.bound, settings.where, keys)
+        rows = rows.merge(limit, on=keys, how="left").assign(held=lambda each: each["limit"])
     middle = tasks(tables, rows) / 2
     found = {
         seed: np.nan if of is None else _score(of, settings, middle)
-        for seed, of in by_seed(rows, settings.x, settings.y, "fresh").items()
+        for seed, of in by_seed(rows, settings.x, settings.y, "fresh", "held").items()
     }
     return pd.Series(found, dtype=float)
 
@@ -82,7 +95,7 @@ def _score(rows: pd.DataFrame, settings: Settings, middle: float) -> float:
     threshold = float(quantity[early & succeeded].min())
     if settings.score == "threshold":
         return threshold
-    outcomes, said = succeeded[~early], quantity[~early] >= threshold
+    outcomes, said = succeeded[~early], rows["held"].to_numpy(float)[~early] >= threshold
     if outcomes.all() or not outcomes.any():
         return float("nan")
     if settings.score == "accuracy":
