@@ -62,7 +62,8 @@ def _sentences(rows: pd.DataFrame) -> Iterator[str]:
     means = rows[(rows["held_out"] == MEAN) & (rows["instrument"] != TASK)]
     judged = means[means["gain"].notna()]
     if judged.empty:
-        reasons = "; ".join(sorted({r.partition(", so ")[0] for r in means["reason"].dropna()} - {""}))
+        given = set(means["reason"].dropna()) - {""}
+        reasons = "; ".join(sorted({reason.partition(", so ")[0] for reason in given}))
         yield f"- Nothing can be held out: {reasons or 'no instrument was measured'}."
     else:
         helps, harms = judged[judged["gain_low"] > 0], judged[judged["gain_high"] < 0]

@@ -175,7 +175,7 @@ class Loop:
         self.begun = True
 
     def _normal(self, task: int) -> Tensors:
-        """Return a standard normal number for every parameter (S, ...), other ones for each task."""
+        """Return standard normal numbers in the shape of the parameters, others for each task."""
         params = {n: self.ensemble.spread(p) for n, p in self.ensemble.params.items()}
         generators = [
             torch_generator(self.name, seed, "normal", task, device=self.device)

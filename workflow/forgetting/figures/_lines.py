@@ -67,8 +67,12 @@ def line(
     *,
     within: tuple[float, float] = (0.0, 1.0),
     faint: bool = False,
+    among: int = 1,
 ) -> None:
-    """A line through the means with the band of their intervals, cut at the values possible."""
+    """A line through the means with the band of their intervals, cut at the values possible.
+
+    ``among`` is how many lines the panel has: the bands of many are paler.
+    """
     rows = rows.sort_values(x)
     shade = 0.4 if faint else 1.0
     ax.plot(rows[x], rows["mean"], zorder=3, alpha=shade, **style.look)
@@ -78,7 +82,8 @@ def line(
     if len(rows) == 1:
         ax.vlines(rows[x], low, high, color=style.colour, lw=1)
     else:
-        ax.fill_between(rows[x], low, high, color=style.colour, alpha=0.13 * shade, lw=0)
+        pale = _panels.band(among) * shade
+        ax.fill_between(rows[x], low, high, color=style.colour, alpha=pale, lw=0)
 
 
 def stage_line(

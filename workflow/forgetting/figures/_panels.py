@@ -175,11 +175,17 @@ def strategy_lines(
         if gaps:
             ax.vlines(rows[x], low, high, color=look.colour, lw=1)
         else:
-            ax.fill_between(rows[x], low, high, color=look.colour, alpha=0.13, lw=0)
+            pale = band(len(strategies))
+            ax.fill_between(rows[x], low, high, color=look.colour, alpha=pale, lw=0)
         if labelled:
             last = rows.iloc[-1]
             text = label_of(runs, architecture, strategy)
             _frame.end_label(ax, last[x], last["mean"], text, look.colour)
+
+
+def band(lines: int) -> float:
+    """How opaque the bands of so many lines are: those of many lie on one another."""
+    return min(0.13, 0.39 / lines)
 
 
 def task_axis(ax: Axes, tasks: int, *, first: int, ticks: int = 10) -> None:

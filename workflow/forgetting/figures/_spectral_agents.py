@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 CURVES = Path(__file__).with_name("spectral_ant_curves.csv")
 CHANGES = (2_000_000, 4_000_000, 6_000_000, 8_000_000)  # of the paper's friction
-STATED = {"adam": "BP", "replace_most_useful_l2": "CBP + L2"}  # as the paper's legend has them
+STATED = {"adam": "BP", "replace_most_useful_l2": "CBP"}
+"""What the paper calls them."""
 
 
 @_panels.drawing
@@ -63,10 +64,19 @@ def return_over_steps(given: Tables, settings: "ReturnOverSteps") -> Drawn:
         notes=[
             *_panels.footnotes(runs),
             "Dotted: the friction changes." if len(ends) > 1 else "",
+            _said(paper),
             _spectral_tasks.SPARSE,
         ],
     )
     return figure, pd.concat([drawn, paper], ignore_index=True)
+
+
+def _said(paper: pd.DataFrame) -> str:
+    """A note on the strategies that have other names in the paper; empty without any."""
+    shown = set(paper["strategy"]) if len(paper) else set()
+    other = [f"{plots.look(s).label} is the paper's {name}" for s, name in STATED.items()]
+    named = [text for s, text in zip(STATED, other, strict=True) if s in shown]
+    return f"{', '.join(named)}." if named else ""
 
 
 def _lines_of(ax: Axes, drawn: pd.DataFrame, runs: pd.DataFrame, changes: Sequence[float]) -> None:
@@ -76,11 +86,11 @@ def _lines_of(ax: Axes, drawn: pd.DataFrame, runs: pd.DataFrame, changes: Sequen
     for strategy in strategies:
         rows = drawn[drawn["strategy"] == strategy].sort_values("step")
         ours = (rows["source"] == "ours").all()
-        label = _method_rows.label(runs, strategy) if ours else STATED.get(strategy)
+        label = _method_rows.label(runs, strategy) if ours else plots.look(strategy).label
         style = _lines.of_strategy(strategy, marker="", width=1.2)
-        _lines.line(ax, rows, "step", style, within=(-np.inf, np.inf))
-        text = label or plots.look(strategy).label
-        _frame.end_label(ax, drawn["step"].max(), rows["mean"].iloc[-1], text, style.colour)
+        among = len(strategies)
+        _lines.line(ax, rows, "step", style, within=(-np.inf, np.inf), among=among)
+        _frame.end_label(ax, drawn["step"].max(), rows["mean"].iloc[-1], label, style.colour)
     _spectral_tasks.tight_axis(ax, drawn)
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))
     ax.set_xlim(0, drawn["step"].max())

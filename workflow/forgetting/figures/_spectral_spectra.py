@@ -85,7 +85,8 @@ def spectra(given: Tables, settings: "Spectra") -> Drawn:
         what=f"share of eigenvalues in each bin, {settings.split} images",
         notes=[
             f"Filled: mean of {_panels.seed_count(runs)}{starts}. In each panel: smallest and "
-            "largest eigenvalue, mean over seeds.",
+            "largest eigenvalue, mean over seeds. Across: linear within "
+            f"±{settings.linear:g}, logarithmic beyond. Upwards: shares, logarithmic.",
             *_panels.footnotes(runs)[1:],
             *unmeasured,
             *_method_rows.not_run(settings.strategies, set(runs["strategy"])),

@@ -160,7 +160,7 @@ def strategy_lines(
         rows = drawn[drawn["strategy"] == strategy].sort_values("task")
         bare = {"marker": ""} if len(rows) > MANY else {}
         style = _lines.of_strategy(strategy, width=float(width), **bare)
-        _lines.line(ax, rows, "task", style, within=within)
+        _lines.line(ax, rows, "task", style, within=within, among=len(strategies))
         text = _method_rows.label(runs, strategy)
         _frame.end_label(ax, end, rows["mean"].iloc[-1], text, style.colour)
 
