@@ -5,7 +5,7 @@ The framework differentiates the whole, or, where the networks are written out
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -93,10 +93,8 @@ def by_framework(
         ) -> tuple[Terms, Terms, dict[str, Tensor]]:
             outputs: Any
             given: Any
-            with (
-                torch.autocast(device, torch.bfloat16, enabled=bfloat16),
-                net.noting_inputs() if noted else nullcontext({}) as given,
-            ):
+            noting: AbstractContextManager[Any] = net.noting_inputs() if noted else nullcontext({})
+            with torch.autocast(device, torch.bfloat16, enabled=bfloat16), noting as given:
                 outputs = net.activations(batch.inputs) if looked_into else net(batch.inputs)
             if bfloat16:
                 outputs, given = tree_map(lambda output: output.float(), (outputs, given))
