@@ -6,22 +6,9 @@ import pandas as pd
 
 from forgetting.errors import UserError
 from forgetting.evidence._rows import Tables, Where, known, select
-from forgetting.settings import Settings as Base
+from forgetting.evidence._settings import Bound
 
 RUN = ["benchmark", "architecture", "strategy", "seed"]
-
-
-class Bound(Base):
-    """Where the bound stands."""
-
-    table: str
-    """Name of its table, without ``.csv``."""
-    column: str = "value"
-    """The column that holds it."""
-    where: dict[str, str | int | float | bool | list[str | int | float]] = {}
-    """Column -> wanted value or values."""
-    per: str = ""
-    """Column of its table that it is divided by."""
 
 
 def limits(tables: Tables, bound: Bound, where: Where, keys: Sequence[str]) -> pd.DataFrame:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from forgetting.evidence._bound import RUN, Bound, limits
+from forgetting.evidence._bound import RUN, limits
 from forgetting.evidence._rows import Tables, known, select, touched
+from forgetting.evidence._settings import Bound
 from forgetting.settings import Settings as Base
 
 

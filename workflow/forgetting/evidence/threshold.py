@@ -29,10 +29,11 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from forgetting.evidence._bound import RUN, Bound, limits
+from forgetting.evidence._bound import RUN, limits
 from forgetting.evidence._points import by_seed, with_yardstick, yardstick
 from forgetting.evidence._rows import Tables, known, select, without
 from forgetting.evidence._series import tasks
+from forgetting.evidence._settings import Bound
 from forgetting.settings import Settings as Base
 
 
