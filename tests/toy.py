@@ -75,10 +75,14 @@ def training(
     architecture="mlp",
     dtype="float64",
     scenario="class_incremental",
+    of=None,
     **settings,
 ):
-    """Return a training that has not begun; its checkpoints are collected in ``.kept``."""
-    of = benchmark(seeds, dtype=getattr(torch, dtype), scenario=scenario)
+    """Return a training that has not begun; its checkpoints are collected in ``.kept``.
+
+    ``of`` is the benchmark, by default the one of this module.
+    """
+    of = of or benchmark(seeds, dtype=getattr(torch, dtype), scenario=scenario)
     kept: dict[str, dict[str, torch.Tensor]] = {}
 
     def keep(name, task, epoch, tensors):

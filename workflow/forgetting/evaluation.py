@@ -6,13 +6,14 @@ among the outputs of all tasks up to the present one (and up to the task itself,
 lies ahead). A network can keep the first and lose the second entirely, so both are stored.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
+from torch import Tensor
 
 from forgetting.devices import forward_batch
 from forgetting.ensemble import Ensemble
-from forgetting.tasks import ImageBenchmark
+from forgetting.tasks import ImageBenchmark, Indices
 
 
 def accuracies(
@@ -22,23 +23,44 @@ def accuracies(
 
     ``after`` is the number of the task trained last, 0 before training.
     """
-    rows, hits = [], []
+    rows, shares = [], []
     for task in tasks:
-        indices = torch.from_numpy(benchmark.test_indices(task)).to(benchmark.pool.images.device)
         outputs = {
             "task_masked": benchmark.outputs_of(task),
             "class_incremental": benchmark.outputs_until(max(after, task)),
         }
-        found: dict[str, list[torch.Tensor]] = {metric: [] for metric in outputs}
-        for batch in indices.split(forward_batch(indices.device), dim=1):
-            inputs, targets = benchmark.fetch(batch, task)
-            logits = ensemble.spread(ensemble.predict(ensemble.gather(inputs)))
-            for metric, among in outputs.items():
-                chosen = logits.masked_fill(~among[:, None], -torch.inf).argmax(dim=-1)
-                found[metric].append((chosen == targets).sum(dim=1))
-        for metric, counts in found.items():
-            rows.append((task, metric))
-            hits.append(torch.stack(counts).sum(dim=0).double() / indices.shape[1])
+        found = _shares(ensemble, benchmark, task, benchmark.test_indices(task), outputs)
+        rows += [(task, metric) for metric in found]
+        shares += list(found.values())
     # One transfer for all tasks.
-    values = torch.stack(hits).tolist()
+    values = torch.stack(shares).tolist()
     return [(task, metric, value) for (task, metric), value in zip(rows, values, strict=True)]
+
+
+def validation_accuracy(ensemble: Ensemble, benchmark: ImageBenchmark, task: int) -> Tensor:
+    """Return the class-incremental accuracy on a task's validation images, (S,) float64."""
+    outputs = {"class_incremental": benchmark.outputs_until(task)}
+    indices = benchmark.validation_indices(task)
+    return _shares(ensemble, benchmark, task, indices, outputs)["class_incremental"]
+
+
+def _shares(
+    ensemble: Ensemble,
+    benchmark: ImageBenchmark,
+    task: int,
+    indices: Indices,
+    outputs: Mapping[str, Tensor],
+) -> dict[str, Tensor]:
+    """Return the share of images (S, n) that each metric's outputs (S, K) tell, (S,) float64."""
+    images = torch.from_numpy(indices).to(benchmark.device)
+    found: dict[str, list[Tensor]] = {metric: [] for metric in outputs}
+    for batch in images.split(forward_batch(images.device), dim=1):
+        inputs, targets = benchmark.fetch(batch, task)
+        logits = ensemble.spread(ensemble.predict(ensemble.gather(inputs)))
+        for metric, among in outputs.items():
+            chosen = logits.masked_fill(~among[:, None], -torch.inf).argmax(dim=-1)
+            found[metric].append((chosen == targets).sum(dim=1))
+    return {
+        metric: torch.stack(counts).sum(dim=0).double() / images.shape[1]
+        for metric, counts in found.items()
+    }

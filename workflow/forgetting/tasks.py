@@ -52,6 +52,8 @@ class Task:
     """Indices into the pool of the images tested on."""
     outputs: np.ndarray
     """(K,) bool: the outputs that belong to the task."""
+    validation: Indices = field(default_factory=lambda: np.empty(0, np.int64))
+    """Indices into the pool of images that tell which epoch was best; of few benchmarks."""
 
 
 @dataclass(frozen=True)
@@ -206,9 +208,9 @@ class ImageBenchmark:
     def rectangular(self) -> bool:
         """Whether all seeds have tasks of equal sizes, so that their batches can be stacked."""
         return all(
-            len({len(task.train) for task in column}) == 1
-            and len({len(task.test) for task in column}) == 1
+            len({len(getattr(task, part)) for task in column}) == 1
             for column in zip(*self.sequences, strict=True)
+            for part in ("train", "test", "validation")
         )
 
     def described(self) -> list[dict[str, Any]]:
@@ -254,6 +256,10 @@ class ImageBenchmark:
     def test_indices(self, task: int) -> np.ndarray:
         """Return the indices of the task's test images, (S, n)."""
         return np.stack([sequence[task - 1].test for sequence in self.sequences])
+
+    def validation_indices(self, task: int) -> np.ndarray:
+        """Return the indices of the task's validation images, (S, n)."""
+        return np.stack([sequence[task - 1].validation for sequence in self.sequences])
 
     def fetch(self, indices: Tensor, tasks: Tensor | int) -> tuple[Tensor, Tensor]:
         """Return inputs (S, B, C, H, W) and targets (S, B) of samples drawn in their tasks."""

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from forgetting.data_order import epoch_order
 from forgetting.ensemble import Tensors
-from forgetting.evaluation import accuracies
+from forgetting.errors import UserError
+from forgetting.evaluation import accuracies, validation_accuracy
 from forgetting.gradients import cross_entropy
 from forgetting.loop import AtStep, Loop
 from forgetting.online import STRETCH
@@ -27,6 +28,7 @@ from forgetting.tasks import Batch, ImageBenchmark
 from forgetting.training_settings import Optimisation
 
 CHUNKS_PER_EPOCH = 10
+ACCURACY = "accuracy"
 
 
 class Settings(Optimisation):
@@ -35,6 +37,10 @@ class Settings(Optimisation):
     stop_accuracy: Annotated[float, Field(gt=0, lt=1)] | None = None
     """A task is left after the first epoch in which the mean accuracy of its steps, each before
     it is taken, exceeds this; needs packs of one seed, since each seed stops at its own time."""
+    restore_best: bool = False
+    """Whether a task ends with the weights of the epoch that was best on its validation images, the
+    first of equals, if the benchmark sets any aside (Dohare et al.'s early stopping). The optimiser
+    goes on as it is."""
     milestones: tuple[int, ...] = ()
     """Epochs of every task after which the learning rate is multiplied by gamma."""
     gamma: Annotated[float, Field(gt=0)] = 0.1
@@ -75,7 +81,13 @@ class Training(Loop):
             start=start,
             fresh=fresh,
         )
+        if settings.restore_best and not benchmark.validation_indices(1).size:
+            raise UserError(
+                f"training.restore_best: benchmark {name} has no validation images; set the "
+                "benchmark's settings.validation (of component incremental), or restore_best: false"
+            )
         self.benchmark, self.settings = benchmark, settings
+        self._best: dict[str, Tensor] = {}  # weights, and under ACCURACY what they reached
         self.plan_memory: Memory = strategy.start_plan(len(self.seeds))
         self._generators: dict[str, np.random.Generator] = {}
         self._augments = type(benchmark).augment is not ImageBenchmark.augment
@@ -86,8 +98,13 @@ class Training(Loop):
         """Train a phase's epochs."""
         while self.epoch < self.settings.epochs and not self.finished:
             self._run_epoch(phase, context, at_step)
+            if self.settings.restore_best:
+                self._note_best(phase)
             if self._learned(phase):
                 break
+        if self._best:
+            self.ensemble.load(self._best)
+            self._best = {}
 
     @property
     def share_done(self) -> float:
@@ -208,6 +225,18 @@ class Training(Loop):
             return False
         return self.record.training_accuracy(phase.task, self.epoch) > enough
 
+    def _note_best(self, phase: Phase) -> None:
+        """Keep the weights of every seed that did better than in any epoch of the phase before."""
+        reached = validation_accuracy(self.ensemble, self.benchmark, phase.task)
+        now = {ACCURACY: reached, **self.ensemble.state()}
+        better = reached > self._best.get(ACCURACY, torch.full_like(reached, -1))
+        self._best = {
+            name: torch.where(
+                better.reshape(-1, *(1 for _ in new.shape[1:])), new, self._best.get(name, new)
+            )
+            for name, new in now.items()
+        }
+
     def _undisturbed(self, steps: int, chunk: int, moments: list[int]) -> int:
         """Return how many steps may be taken at once before something else is due."""
         done = self.epoch * steps + self.step
@@ -284,6 +313,7 @@ class Training(Loop):
         return {
             **super().state(),
             "plan_memory": self.plan_memory,
+            "best": self._best,
             "generators": {
                 key: json.dumps(g.bit_generator.state) for key, g in self._generators.items()
             },
@@ -293,6 +323,7 @@ class Training(Loop):
         """Take up a training where ``state`` was taken."""
         super().restore(state)
         self.plan_memory = state["plan_memory"]
+        self._best = {name: tensor.to(self.device) for name, tensor in state["best"].items()}
         for key, text in state["generators"].items():
             self._generators[key] = np.random.Generator(np.random.PCG64())
             self._generators[key].bit_generator.state = json.loads(text)

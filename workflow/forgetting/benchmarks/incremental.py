@@ -6,10 +6,11 @@ against a network trained anew on as many classes. One head has an output for ev
 not yet seen are left out of the softmax, in training and in testing.
 
 The two protocols, in their code: 20 tasks of five more classes, order from the seed, 200 epochs
-each. Dohare et al. keep 50 of the 500 training images of a class for early stopping (a data set's
-``images_per_class: 450`` leaves them out), normalise the pixels and augment: flip 0.5, padding 4,
-rotation 15 (their code augments the test images as well; here they never are). Prakash et al.
-(2025, arXiv 2509.22335) do none of these.
+each. Dohare et al. set the first 50 of the 500 training images of a class aside (``validation``),
+and each increment ends with the weights that were best on them (``training.restore_best``; the
+accuracy after it is here that of these weights). They normalise the pixels and augment: flip 0.5,
+padding 4, rotation 15 (their code augments the test images as well; here they never are). Prakash
+et al. (2025, arXiv 2509.22335) do none of these.
 """
 
 from collections.abc import Sequence
@@ -43,6 +44,9 @@ class Settings(Base):
     """Train on the images of all classes seen so far (both sources), or of the new ones only."""
     class_order: Literal["seeded", "natural"] = "seeded"
     """Classes in an order drawn from the seed (both sources), or in label order."""
+    validation: Annotated[int, Field(ge=0)] = 0
+    """Training images of every class, the first of it, that are not trained on and tell which epoch
+    was best (50: Dohare et al.)."""
     pixels: Literal["unit", "normalised"] = "unit"
     """Pixels from 0 to 1 (Prakash et al.), or with mean 0 and standard deviation 1 (Dohare et
     al.)."""
@@ -112,6 +116,14 @@ def build(
             f"{dataset.name} are {height}x{width}; set it to at most {min(height, width) - 1}"
         )
     labels, cut = of.labels.cpu().numpy(), len(dataset.train_images)
+    aside = _first_of_every_class(labels[:cut], settings.validation)
+    counts = np.bincount(labels[:cut], minlength=len(names))
+    if settings.validation and settings.validation >= counts.min():
+        raise UserError(
+            f"{key}.validation: {settings.validation} images of every class are set aside, and "
+            f"data set {dataset.name} has {counts.min()} of one to train on; "
+            f"set it to at most {max(0, counts.min() - 1)}"
+        )
     sequences = []
     for seed in seeds:
         order = np.arange(len(names))
@@ -124,9 +136,9 @@ def build(
             trained = seen.copy()
             if settings.train_on == "new":
                 trained[order[: (number - 1) * settings.classes]] = False
-            train = np.flatnonzero(trained[labels[:cut]])
+            train = np.flatnonzero(trained[labels[:cut]] & ~aside)
             test = cut + np.flatnonzero(seen[labels[cut:]])
-            sequence.append(Task(train, test, seen))
+            sequence.append(Task(train, test, seen, np.flatnonzero(seen[labels[:cut]] & aside)))
         sequences.append(sequence)
     return Incremental(
         pool=of,
@@ -139,3 +151,11 @@ def build(
         padding=settings.padding,
         rotation=settings.rotation,
     )
+
+
+def _first_of_every_class(labels: np.ndarray, count: int) -> np.ndarray:
+    """Return which of some labels are among the first ``count`` of their class, (N,) bool."""
+    first = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        first[np.flatnonzero(labels == label)[:count]] = True
+    return first
