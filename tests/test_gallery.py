@@ -11,6 +11,7 @@ from studies import REPOSITORY
 
 GALLERY = (REPOSITORY / "docs/gallery.md").read_text(encoding="utf-8")
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+VERDICTS = ("reproduced", "contradicted", "inconclusive", "not run")
 REFERENCES = sorted((REPOSITORY / "docs/reference").glob("*-small"))
 
 
@@ -25,5 +26,5 @@ def test_a_reference_run_is_in_the_gallery_and_counted_in_the_readme(reference: 
     assert f"\n## {study}\n" in GALLERY
     with (reference / "claims.csv").open(encoding="utf-8", newline="") as file:
         verdicts = Counter(row["verdict"] for row in csv.DictReader(file))
-    counts = [str(verdicts[word]) for word in ("reproduced", "contradicted", "inconclusive")]
+    counts = [str(verdicts[word]) for word in VERDICTS]
     assert f"| `{study}` | {' | '.join(counts)} | [scorecard](docs/reference/" in README
