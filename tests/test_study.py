@@ -312,6 +312,19 @@ def test_a_task_ends_at_an_accuracy_only_in_packs_of_one_seed(tmp_path: Path) ->
         plan_of(tmp_path, raw)
 
 
+def test_the_best_epoch_is_restored_only_where_images_are_set_aside(tmp_path: Path) -> None:
+    raw = tiny()
+    raw["training"]["restore_best"] = True
+    with pytest.raises(UserError, match=r"restore_best needs images set aside .* split-digits"):
+        plan_of(tmp_path, raw)
+    (name,) = {*raw["runs"]["narrow"]["benchmarks"]}
+    raw["benchmarks"][name] |= {"component": "incremental", "settings": {"tasks": 2}}
+    with pytest.raises(UserError, match=r"set validation among the settings of benchmark"):
+        plan_of(tmp_path, raw)
+    raw["benchmarks"][name]["settings"]["validation"] = 5
+    plan_of(tmp_path, raw)
+
+
 def test_a_strategy_that_must_see_all_tasks_continues_nothing(tmp_path: Path) -> None:
     raw = tiny()
     start = {"strategy": "sgd", "task": 1}

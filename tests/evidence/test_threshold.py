@@ -125,6 +125,16 @@ def test_a_bound_takes_the_place_of_the_quantity_on_later_starts(tables):
     assert bounded(tables, [0.6, 0.5, 0.4, 0.1], score="threshold") == {0: 0.5, 1: 0.5, 2: 0.5}
 
 
+def test_starts_without_a_bound_count_for_the_threshold_alone(tables):
+    """A method without a bound whose early start reached enough from a lower rank."""
+    other = tables["ranks"][tables["ranks"]["task"].isin([2, 6])].assign(strategy="ln", rank=0.2)
+    tables = {**tables, "ranks": pd.concat([tables["ranks"], other])}
+    where = {"strategy": ["sgd", "ln"]}
+    assert bounded(tables, [0.6, 0.5, 0.4, 0.1], where=where, score="threshold")[0] == 0.2
+    found = bounded(tables, [0.6, 0.5, 0.15, 0.1], where=where)
+    assert found == pytest.approx({0: 0.5, 1: 0.5, 2: (2 / 3 + 1) / 2 - 0.5})
+
+
 def test_the_runs_that_are_read():
     settings = {"table": "ranks", "x": "rank", "y": "level", "where": {"benchmark": "b"}}
     read = threshold.runs(threshold.Settings.model_validate(settings))

@@ -125,6 +125,13 @@ def group(
                     f"stop_accuracy needs packs of one seed, and {pack} are {len(members)}: write "
                     f"seeds: {list(members)}",
                 )
+            if getattr(training, "restore_best", False) and not entry.settings.get("validation"):
+                raise document.error(
+                    (*key, "training"),
+                    "restore_best needs images set aside to tell which epoch was best: set "
+                    f"validation among the settings of benchmark {benchmark.name} (component "
+                    "incremental has it), or restore_best: false",
+                )
             strategy = changed(strategy, choice.settings, document, (*key, "settings"))
             start = _start(strategy, entry, document)
             run = RunSpec(

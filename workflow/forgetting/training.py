@@ -103,6 +103,7 @@ class Training(Loop):
             if self._learned(phase):
                 break
         if self._best:
+            self.record.note_divergence(~self._weights_finite(), phase.task, self.steps_of(phase))
             self.ensemble.load(self._best)
             self._best = {}
 

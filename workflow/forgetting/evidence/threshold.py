@@ -31,7 +31,7 @@ from pydantic import Field
 
 from forgetting.evidence._bound import RUN, limits
 from forgetting.evidence._points import by_seed, with_yardstick, yardstick
-from forgetting.evidence._rows import Tables, known, select, without
+from forgetting.evidence._rows import Tables, known, select, table, without
 from forgetting.evidence._series import tasks
 from forgetting.evidence._settings import Bound
 from forgetting.settings import Settings as Base
@@ -71,13 +71,19 @@ def per_seed(tables: Tables, settings: Settings) -> pd.Series:
     known(rows, settings.table, settings.x, settings.y)
     rows = rows.assign(fresh=yardstick(tables, rows, settings.against), held=rows[settings.x])
     if settings.bound is not None:
-        keys = [*RUN, "task"]
-        limit = limits(tables, settings.bound, settings.where, keys)
+        keys, name = [*RUN, "task"], settings.bound.table
+        bounded = table(tables, name)
+        out = {c: v for c, v in settings.leave_out.items() if c in bounded}
+        both = sorted({*rows["strategy"]} & {*bounded["strategy"]})
+        where = {**settings.where, "strategy": both}
+        limit = limits(without(tables, name, out), settings.bound, where, keys)
         rows = rows.merge(limit, on=keys, how="left").assign(held=lambda each: each["limit"])
     middle = tasks(tables, rows) / 2
+    # The threshold is from all early starts; of later ones those without a bound say nothing.
+    rows = rows[(rows["task"] <= middle) | rows["held"].notna()]
     found = {
         seed: np.nan if of is None else _score(of, settings, middle)
-        for seed, of in by_seed(rows, settings.x, settings.y, "fresh", "held").items()
+        for seed, of in by_seed(rows, settings.x, settings.y, "fresh").items()
     }
     return pd.Series(found, dtype=float)
 

@@ -143,9 +143,9 @@ def _pairs(given: Tables, settings: "OfStarts") -> pd.DataFrame:
 
 
 def _left_out(runs: pd.DataFrame, settings: "OfStarts") -> list[str]:
-    """A note that names the strategies that were run and are not compared."""
+    """A note that names the strategies that were run and are left out."""
     found = plots.in_order(set(runs["strategy"]) & set(settings.leave_out))
-    return _method_rows.naming(found, "Not in the paper's scatter, and left out")
+    return _method_rows.naming(found, "Left out")
 
 
 def least_squares(x: ArrayLike, y: ArrayLike) -> dict[str, float]:
