@@ -8,13 +8,11 @@ import pytest
 import torch
 
 import toy
-from forgetting import moments, resume
 from forgetting.benchmarks import incremental, pairs, permuted
 from forgetting.ensemble import Ensemble
 from forgetting.errors import UserError
 from forgetting.evaluation import accuracies
 
-SGD = [{"component": "sgd", "settings": {}}]
 SMALL = {
     permuted: {"tasks": 4, "held_out": 20},
     pairs: {"tasks": 4, "train_images": 20, "test_images": 4},
@@ -351,64 +349,3 @@ def test_the_first_images_of_every_class_are_set_aside():
     assert of.rectangular()
     with pytest.raises(UserError, match=r"has 25 of one to train on; set it to at most 24"):
         built(incremental, {"validation": 25}, data=data)
-
-
-@pytest.mark.parametrize("architecture", ["mlp", "resnet18"])
-@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
-def test_a_task_ends_with_the_weights_that_were_best_on_what_is_set_aside(seeds, architecture):
-    settings = {"epochs": 4, "learning_rate": 0.3, "batch_size": 10, "architecture": architecture}
-    settings["checkpoint_epochs"] = (1, 2, 3, 4)
-    chosen = {"validation": 5, "padding": 0, "flip": 0.0}
-    of = built(incremental, chosen, seeds=seeds, data=toy.dataset(per_class=36))
-    restored = toy.trained(SGD, seeds, of=of, restore_best=True, **settings)
-    epochs = []
-    for position in range(len(seeds)):
-        alone = of.alone(position)
-        (network,) = toy.networks(of, [0], architecture)
-        network.eval()
-        for task in (1, 2, 3):
-            reached = []
-            images, labels, _ = shown(of, position, task, "validation")
-            out = ~torch.from_numpy(alone.sequences[0][task - 1].outputs)
-            for epoch in (1, 2, 3, 4):
-                kept = restored.kept[moments.name(task, epoch)]
-                network.load_state_dict({name: t[position] for name, t in kept.items()})
-                with torch.no_grad():
-                    said = network(images).masked_fill(out, -torch.inf).argmax(1)
-                reached.append(int((said == labels).sum()))
-            best = reached.index(max(reached)) + 1
-            epochs.append(best)
-            for name, tensor in restored.kept[moments.name(task, best)].items():
-                ended = restored.kept[moments.name(task, 0)][name]
-                assert torch.equal(ended[position], tensor[position]), (task, name)
-    assert len(set(epochs)) > 1  # neither always the last nor always the first
-
-
-def test_the_best_weights_survive_save_and_load_in_mid_task(tmp_path):
-    def begun():
-        of = built(incremental, {"validation": 5}, data=toy.dataset(per_class=36))
-        settings = {"epochs": 4, "learning_rate": 0.3, "batch_size": 7}
-        return toy.training(SGD, (0, 1), of=of, restore_best=True, **settings)
-
-    class Killed(Exception):
-        pass
-
-    whole, stopped, taken_up = begun(), begun(), begun()
-    whole.run()
-
-    def stop():
-        if (stopped.phase, stopped.epoch, stopped.step) == (1, 3, 2):
-            raise Killed
-
-    with pytest.raises(Killed):
-        stopped.run(stop)
-    resume.save(tmp_path / "state.pt", stopped.state())
-    taken_up.restore(resume.load(tmp_path / "state.pt"))
-    taken_up.run()
-    for name, tensor in whole.kept["task-3"].items():
-        assert torch.equal(tensor, taken_up.kept["task-3"][name])
-
-
-def test_without_images_set_aside_no_epoch_is_best():
-    with pytest.raises(UserError, match="benchmark toy has no validation images"):
-        toy.training(SGD, restore_best=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from forgetting.outcomes import FORGETTING, OUTCOMES, PLASTICITY
-from forgetting.prediction import ALL, LABELS, MEAN, TASK, instruments
+from forgetting.prediction import ALL, LABELS, MEAN, NOTHING, TASK, instruments
 
 NAMES = {FORGETTING: "Forgetting", PLASTICITY: "Loss of plasticity"}
 LIMITS = """\
@@ -63,7 +63,7 @@ def _sentences(rows: pd.DataFrame) -> Iterator[str]:
     judged = means[means["gain"].notna()]
     if judged.empty:
         given = set(means["reason"].dropna()) - {""}
-        reasons = "; ".join(sorted({reason.partition(", so ")[0] for reason in given}))
+        reasons = "; ".join(sorted({reason.removesuffix(NOTHING) for reason in given}))
         yield f"- Nothing can be held out: {reasons or 'no instrument was measured'}."
     else:
         helps, harms = judged[judged["gain_low"] > 0], judged[judged["gain_high"] < 0]

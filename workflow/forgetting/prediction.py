@@ -57,6 +57,8 @@ MEAN = "mean"
 """In the place of a family: the mean over all that were held out, and the partial correlation."""
 FEWEST = 3
 """Points of a seed that a family must have to be held out."""
+NOTHING = ", so nothing can be held out"
+"""What follows where fewer than two families have an instrument and an outcome."""
 ROUNDING = 1e-12
 """What a predictor's spread exceeds relative to its size, or it is the same number throughout."""
 PLACE = ["study", "benchmark", "architecture"]
@@ -161,7 +163,7 @@ def _rows(
     short = ""
     if len(families) < 2:
         short = "no point has both" if not families else f"only {families[0]} has both"
-        short += ", so nothing can be held out"
+        short += NOTHING
     for family in families:
         own = points[points["family"] == family]
         found = _numbers(spearman=scores[family][:, 0], gain=scores[family][:, 1])

@@ -74,8 +74,7 @@ def return_over_steps(given: Tables, settings: "ReturnOverSteps") -> Drawn:
 def _said(paper: pd.DataFrame) -> str:
     """A note on the strategies that have other names in the paper; empty without any."""
     shown = set(paper["strategy"]) if len(paper) else set()
-    other = [f"{plots.look(s).label} is the paper's {name}" for s, name in STATED.items()]
-    named = [text for s, text in zip(STATED, other, strict=True) if s in shown]
+    named = [f"{plots.look(s).label} is the paper's {n}" for s, n in STATED.items() if s in shown]
     return f"{', '.join(named)}." if named else ""
 
 

@@ -131,8 +131,7 @@ def dead_units_against_bound(given: Tables, settings: "DeadUnitsAgainstBound") -
         notes=[
             f"A point is one seed of a strategy at one task; {_panels.seed_count(mine)}. "
             f"{above} of {len(points)} lie above the line."
-            # No rank does; why an estimate of it may, the module `spectra` says.
-            + (" Such an estimate counts eigenvalues below epsilon and is no rank." * (above > 0)),
+            + (" No rank can: such an estimate is off, or its images are others." if above else ""),
             *_method_rows.naming(without, "No bound or no spectrum"),
             *_panels.footnotes(mine)[1:],
         ],

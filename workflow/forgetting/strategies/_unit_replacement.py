@@ -12,7 +12,7 @@ back as it was.
 import functools
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from forgetting.ensemble import Net
 from forgetting.hidden_units import HiddenLayer
-from forgetting.strategy import Array
+from forgetting.strategy import Array, Memory
 
 Slots = Mapping[str, Mapping[str, Tensor]]
 ADAM = ("exp_avg", "exp_avg_sq")
@@ -116,6 +116,25 @@ def uniform(
     return torch.empty(shape, dtype=weight.dtype, device=weight.device).uniform_(
         -limit, limit, generator=generator
     )
+
+
+def memory_of(net: Net, layers: Sequence[HiddenLayer], *facts: str) -> Memory:
+    """Return, by stage, the step since which every unit is there, and facts that begin at 0."""
+    return {
+        layer.stage: {
+            "born": net.params[layer.weight].new_zeros(layer.units, dtype=torch.int64),
+            **{name: net.params[layer.weight].new_zeros(layer.units) for name in facts},
+        }
+        for layer in layers
+    }
+
+
+def renewed(own: Mapping[str, Tensor], chosen: Chosen, **values: float) -> dict[str, Tensor]:
+    """Return a copy of a layer's memory with these values for the units replaced."""
+    copy = {name: fact.clone() if name in values else fact for name, fact in own.items()}
+    for name, value in values.items():
+        overwrite(copy[name], chosen, value)
+    return copy
 
 
 def overwrite(tensor: Tensor, chosen: Chosen, value: Tensor | float) -> None:

@@ -70,14 +70,7 @@ def start(net: Net, settings: Settings) -> Memory:
     """Return means of all hidden units and the step since which each is there, by stage."""
     if settings.rate == 0:
         return {}
-    return {
-        layer.stage: {
-            "born": net.params[layer.weight].new_zeros(layer.units, dtype=torch.int64),
-            "mean": net.params[layer.weight].new_zeros(layer.units),
-            "utility": net.params[layer.weight].new_zeros(layer.units),
-        }
-        for layer in hidden_layers(net.training)
-    }
+    return unit_replacement.memory_of(net, hidden_layers(net.training), "mean", "utility")
 
 
 def draw(
@@ -129,7 +122,7 @@ def after_step(
     due = [layer for layer in layers if layer.stage in drawn]
     chosen = [_chosen(memory[at.stage], settings, drawn[at.stage], step) for at in due]
     for layer, units in zip(due, chosen, strict=True):
-        own = {name: fact.clone() for name, fact in memory[layer.stage].items()}
+        own = memory[layer.stage]
         if settings.transfer_bias and layer.outgoing_bias is not None:
             _transfer(net, layer, units, own["mean"] / _unbias(own, settings, step))
         unit_replacement.replace(
@@ -141,9 +134,7 @@ def after_step(
             outgoing=0.0,
             clear=settings.clear_slots,
         )
-        for name, value in (("born", step), ("mean", 0), ("utility", 0)):
-            unit_replacement.overwrite(own[name], units, value)
-        memory[layer.stage] = own
+        memory[layer.stage] = unit_replacement.renewed(own, units, born=step, mean=0, utility=0)
     return memory
 
 

@@ -50,13 +50,7 @@ def start(net: Net, settings: Settings) -> Memory:
     """Return magnitudes of all units and the step since which each is there, by next layer."""
     if settings.rate == 0:
         return {}
-    return {
-        layer.stage: {
-            "born": net.params[layer.weight].new_zeros(layer.units, dtype=torch.int64),
-            "magnitude": net.params[layer.weight].new_zeros(layer.units),
-        }
-        for layer in main_path(net.training)
-    }
+    return unit_replacement.memory_of(net, main_path(net.training), "magnitude")
 
 
 def draw(
@@ -99,15 +93,12 @@ def after_step(
         memory[layer.stage] = {"born": own["born"], "magnitude": magnitude}
         if layer.stage in drawn:
             outgoing = layer.columns(net.params[layer.outgoing]).abs().flatten(1).mean(1)
-            eligible, units = step - own["born"] > settings.maturity, len(drawn[layer.stage])
-            due.append(
-                (layer, unit_replacement.lowest(outgoing * magnitude, eligible, units, units))
-            )
+            useful, units = outgoing * magnitude, len(drawn[layer.stage])
+            eligible = step - own["born"] > settings.maturity
+            due.append((layer, unit_replacement.lowest(useful, eligible, units, units)))
     for layer, chosen in due:
         unit_replacement.replace(
             net, slots, layer, chosen, incoming=drawn[layer.stage], outgoing=0.0, clear="none"
         )
-        born = memory[layer.stage]["born"].clone()
-        unit_replacement.overwrite(born, chosen, step)
-        memory[layer.stage] = {**memory[layer.stage], "born": born}
+        memory[layer.stage] = unit_replacement.renewed(memory[layer.stage], chosen, born=step)
     return memory

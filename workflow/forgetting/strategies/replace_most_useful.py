@@ -53,13 +53,7 @@ def start(net: Net, settings: Settings) -> Memory:
     """Return the utility of all hidden units and the step since which each is there, by stage."""
     if settings.rate == 0:
         return {}
-    return {
-        layer.stage: {
-            "born": net.params[layer.weight].new_zeros(layer.units, dtype=torch.int64),
-            "utility": net.params[layer.weight].new_zeros(layer.units),
-        }
-        for layer in hidden_layers(net.training)
-    }
+    return unit_replacement.memory_of(net, hidden_layers(net.training), "utility")
 
 
 def after_sample(
@@ -138,8 +132,6 @@ def after_step(
             due.append((layer, unit_replacement.lowest(-utility, eligible, units, units)))
     for layer, chosen in due:
         unit_replacement.replace(net, slots, layer, chosen, **drawn[layer.stage], clear="adam")
-        own = {name: fact.clone() for name, fact in memory[layer.stage].items()}
-        for name, value in (("born", step), ("utility", 0)):
-            unit_replacement.overwrite(own[name], chosen, value)
-        memory[layer.stage] = own
+        own = memory[layer.stage]
+        memory[layer.stage] = unit_replacement.renewed(own, chosen, born=step, utility=0)
     return memory
