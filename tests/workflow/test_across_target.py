@@ -50,7 +50,7 @@ def test_it_leaves_tables_figures_and_a_text(across: Clone) -> None:
         for suffix in ("pdf", "png", "csv"):
             assert across.path(f"{HOME}/figures/{figure}.{suffix}").stat().st_size
     text = across.path(f"{HOME}/across.md").read_text()
-    assert "only split digits has both, so nothing can be held out" in text
+    assert "- Nothing can be held out: only split digits has both." in text
     assert not list(across.path("results/quick/collapse/tables").glob("instruments*"))
 
 

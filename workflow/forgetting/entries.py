@@ -75,7 +75,7 @@ def resolve(
                 own,
                 (*at, kind, name),
             )
-            for rung, varied in _rungs(name, entry, document, (*at, kind, name))
+            for rung, varied in rungs(name, entry, document, (*at, kind, name))
             for own, settings in [_started(entry, varied, document, (*at, kind, name))]
         )
     return found
@@ -118,10 +118,14 @@ def changed(
     return replace(strategy, parts=tuple(parts.items()))
 
 
-def _rungs(
+def rungs(
     name: str, entry: Entry, document: Document, key: Key
 ) -> list[tuple[str, dict[str, Any]]]:
-    """Return (name, ladder settings) of each rung; one without a ladder."""
+    """Return (name, ladder settings) of each rung; one without a ladder.
+
+    Raises:
+        UserError: The ladder varies more than one setting, or its values make no distinct names.
+    """
     if entry.ladder is None:
         return [(name, {})]
     if len(entry.ladder) != 1:
@@ -129,7 +133,7 @@ def _rungs(
             (*key, "ladder"), f"found {len(entry.ladder)} settings; a ladder varies exactly one"
         )
     ((setting, values),) = entry.ladder.items()
-    rungs = []
+    found = []
     for value in values:
         text = str(value).lower()
         rung = f"{name}~{text}"
@@ -139,12 +143,12 @@ def _rungs(
                 f"found {shown(value)}, which makes no path; name the rungs as entries of their "
                 "own",
             )
-        rungs.append((rung, {setting: value}))
-    if len({rung for rung, _ in rungs}) < len(values) or not values:
+        found.append((rung, {setting: value}))
+    if len({rung for rung, _ in found}) < len(values) or not values:
         raise document.error(
             (*key, "ladder", setting), f"found {shown(values)}; list distinct values"
         )
-    return rungs
+    return found
 
 
 def _started(

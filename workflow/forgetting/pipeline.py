@@ -278,20 +278,8 @@ class Pipeline:
 
     def descriptions(self) -> str:
         """Return name, title, paper and claims in their order of every study, as JSON."""
-        read = [self._read[name][0] for name in self.studies]
-        return canonical(
-            [
-                {
-                    "study": s.study,
-                    "title": s.title,
-                    "paper": s.paper.model_dump(exclude_none=True),
-                    "claims": list(s.claims),
-                    "reduction": s.reduction,
-                    **({"seeds": self.config.seeds} if self.config.seeds else {}),
-                }
-                for s in read
-            ]
-        )
+        read, seeds = [self._read[name][0] for name in self.studies], self.config.seeds
+        return canonical([{**s.description, **({"seeds": seeds} if seeds else {})} for s in read])
 
     def table_sources(self, name: str, table: str, scope: str) -> dict[str, list[str]]:
         """Return the files that a table is made from: runs, measures and tables."""

@@ -255,6 +255,17 @@ class Study(Settings):
     resources: JobResources = JobResources()
     """What jobs ask for."""
 
+    @property
+    def description(self) -> dict[str, Any]:
+        """What the scorecard says of it: name, title, paper, claims in their order, reduction."""
+        return {
+            "study": self.study,
+            "title": self.title,
+            "paper": self.paper.model_dump(exclude_none=True),
+            "claims": list(self.claims),
+            "reduction": self.reduction,
+        }
+
 
 class StudyFile(Study):
     """A study's file: the paper's values, and presets that override them."""

@@ -1,7 +1,8 @@
 """Copy what a study's run says into a folder to be kept: docs/reference/STUDY-PRESET.
 
-Scorecard (Markdown), claims, tables, figures (PNG) and every run.json are copied; README.md is
-written with the commit, the versions, the hardware and the time that the run took.
+Tables, figures (PNG) and every run.json are copied; README.md is written with the commit, the
+versions, the hardware and the time that the run took. Then all references are judged by the claims
+as they are now (`rejudge`), which makes the verdicts and the scorecards.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from forgetting.commands import rejudge
 from forgetting.errors import UserError
 
 
@@ -22,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("study")
     parser.add_argument("--preset", required=True)
     parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--root", type=Path, default=Path(), help="the repository")
     parser.add_argument("--out", type=Path, default=Path("docs/reference"))
     parser.add_argument("--command", required=True, help="the command that made the results")
     parser.add_argument("--took", required=True, help="its wall time, such as '52 minutes'")
@@ -29,8 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Replace the study's reference folder."""
-    preset, study = arguments.results / arguments.preset, arguments.study
-    home = preset / study
+    study, home = arguments.study, arguments.results / arguments.preset / arguments.study
     records = {
         path.parent: json.loads(path.read_text()) for path in home.glob("runs/*/*/*/*/run.json")
     }
@@ -39,11 +41,6 @@ def run(arguments: argparse.Namespace) -> None:
     target = arguments.out / f"{study}-{arguments.preset}"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    for path in (preset / "scorecard.md", home / "claims.csv"):
-        shutil.copyfile(path, target / path.name)
-    # The scorecard links its figures from the preset's folder, one level up.
-    card = target / "scorecard.md"
-    card.write_text(card.read_text().replace(f"({study}/figures/", "(figures/"))
     for folder, pattern in (("tables", "*.csv"), ("figures", "*.png")):
         (target / folder).mkdir()
         for path in sorted((home / folder).glob(pattern)):
@@ -54,6 +51,9 @@ def run(arguments: argparse.Namespace) -> None:
         shutil.copyfile(folder / "run.json", place / "run.json")
     (target / "README.md").write_text(
         about(study, list(records.values()), command=arguments.command, took=arguments.took)
+    )
+    rejudge.run(
+        argparse.Namespace(preset=arguments.preset, root=arguments.root, references=arguments.out)
     )
 
 

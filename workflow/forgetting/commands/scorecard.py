@@ -3,6 +3,7 @@
 import argparse
 import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +50,12 @@ def run(arguments: argparse.Namespace) -> None:
     studies = []
     for description in descriptions:
         name = description["study"]
-        rows = _rows(claims[name]) if name in claims else []
-        basis = _json(claims[name].with_suffix(".json")) if name in claims else {}
+        judged = claims.get(name)
+        basis = _json(judged.with_suffix(".json")) if judged else {}
         material = scorecard.Material(
-            claims=rows,
+            claims=rows(judged) if judged else [],
             basis=basis,
-            records=_records(basis, home / name / "runs"),
+            records=records(basis, home / name / "runs"),
             figures=[
                 scorecard.figure(path, folder)
                 for path in arguments.figures
@@ -75,7 +76,8 @@ def _study(path: Path, home: Path) -> str:
         raise UserError(f"{path}: not below --home {home}") from None
 
 
-def _records(basis: dict[str, Any], runs: Path) -> dict[str, Any]:
+def records(basis: Mapping[str, Any], runs: Path) -> dict[str, Any]:
+    """Return run.json, by path of the run, of what verdicts rest on; ``runs`` has their folders."""
     paths = sorted({path for entry in basis.values() for path in entry["runs"]})
     there = {path: runs / path / "run.json" for path in paths}
     return {path: _json(record) for path, record in there.items() if record.exists()}
@@ -85,6 +87,7 @@ def _json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows of claims.csv as texts."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
