@@ -337,3 +337,24 @@ def test_spearman_inside_keeps_perfect_agreement_half_a_step_off_the_end() -> No
     mixed = [0.4, 0.1, 0.5, 2.0]
     assert statistics.spearman_inside(x, mixed) == statistics.spearman(x, mixed)
     assert np.isnan(statistics.spearman_inside([1.0], [1.0]))
+
+
+@pytest.mark.parametrize("count", [3, 5, 12])
+def test_equal_values_on_a_grid_spread_as_rounding_does(count: int) -> None:
+    mean, low, high = statistics.interval([0.5] * count, step=0.1)
+    # Numbers that are rounded to the grid, drawn uniformly around it.
+    drawn = np.random.default_rng(0).uniform(0.45, 0.55, 200_000)
+    half = stats.t.ppf(0.975, count - 1) * drawn.std() / np.sqrt(count)
+    assert mean == 0.5
+    assert (low, high) == pytest.approx((0.5 - half, 0.5 + half), rel=0.01)
+    unequal = [0.5, 0.6, *[0.5] * (count - 2)]
+    assert statistics.interval(unequal, step=0.1) == statistics.interval(unequal)
+
+
+@pytest.mark.parametrize("have", range(6))
+def test_share_interval_is_the_exact_binomial(have: int) -> None:
+    values = [1.0] * have + [0.0] * (5 - have)
+    exact = stats.binomtest(have, 5).proportion_ci(0.95, method="exact")
+    found = statistics.share_interval([*values, float("nan")])
+    assert found == pytest.approx((have / 5, exact.low, exact.high))
+    assert np.isnan(statistics.share_interval([])).all()

@@ -332,6 +332,28 @@ def test_single_run_on_stand_in_or_few_seeds_is_inconclusive():
     assert judged(few, paper_value=0.5, **SINGLE)["verdict"] == "inconclusive"
 
 
+@pytest.mark.parametrize(("count", "verdict"), [(3, "inconclusive"), (6, "reproduced")])
+def test_a_share_of_seeds_has_the_binomial_interval(count, verdict):
+    runs = make({"sgd": [0.5] * count})["runs"]
+    about = {"arm": "nc1", "epoch": 100.0, "status": "diverged"}
+    frames = {"runs": runs, "continued": runs[["benchmark", "strategy", "seed"]].assign(**about)}
+    settings = {"where": {"strategy": "sgd"}}
+    row = judged(frames, statistic="failure", settings=settings, holds={"above": 0.5})
+    assert row["value"] == 1
+    assert row["ci_low"] == pytest.approx(0.025 ** (1 / count))  # (1 - p)^n leaves 0.025
+    assert row["verdict"] == verdict
+
+
+def test_seeds_that_agree_on_a_grid_are_not_certain_without_end():
+    # Two of two pairs in order in each of three seeds: tau is 1, in steps of 2.
+    frames = make({"sgd": [0.5, 0.6, 0.7], "lwf": [0.8, 0.9, 0.95]})
+    settings = {**SETTINGS, "where": {}, "order": ["sgd", "lwf"], "method": "kendall"}
+    row = judged(frames, statistic="rank_order", settings=settings, holds={"above": 0})
+    half = 4.302652729911275 * 2 / 6  # t of 2 degrees, 2 / sqrt(12) / sqrt(3)
+    assert (row["value"], row["ci_low"]) == pytest.approx((1, 1 - half))
+    assert row["verdict"] == "inconclusive"
+
+
 def test_correlations_are_judged_on_the_z_scale():
     rng = np.random.default_rng(0)
     frames = make()

@@ -60,3 +60,14 @@ def test_a_negative_start_keeps_the_direction(tables):
 def test_ambiguous_rows_are_refused(tables):
     with pytest.raises(UserError, match="differ in layer"):
         compute(tables)
+
+
+def test_the_network_before_training_need_not_count(tables):
+    # 20 + seed before training and 18 + seed after task 1, the highest from there on.
+    found = compute(tables, where={"layer": "a"}, start="peak", end="last", since=1)
+    assert found.to_dict() == pytest.approx({0: -4 / 18, 1: -4 / 19, 2: NAN}, nan_ok=True)
+
+
+def test_nothing_is_relative_to_zero(tables):
+    tables["erank"].loc[tables["erank"]["task"] == 0, "value"] = 0.0
+    assert compute(tables, where={"layer": "a"}).isna().all()

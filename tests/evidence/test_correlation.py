@@ -104,3 +104,22 @@ def test_nothing_to_correlate(tables):
 
 def test_the_interval_is_taken_on_the_z_scale():
     assert correlation.IS_CORRELATION
+
+
+def test_within_is_the_mean_of_the_parts_on_the_z_scale(tables):
+    both = ["mlp", "convgru"]
+    # A network whose numbers spread a thousand times as widely counts as much as the other.
+    rows = tables["forgetting_rank"]
+    wide = rows["architecture"] == "convgru"
+    rows.loc[wide, "rank_lost"] *= 1000
+    parts = [compute(tables, where={"architecture": name}, hold=["task"]) for name in both]
+    found = compute(tables, where={"architecture": both}, hold=["task"], within=["architecture"])
+    expected = np.tanh(np.mean(np.arctanh(parts), axis=0))
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_within_needs_every_part(tables):
+    rows = tables["forgetting_rank"]
+    rows.loc[(rows["architecture"] == "convgru") & (rows["seed"] == 1), "rank_lost"] = 0.5
+    found = compute(tables, where={"architecture": ["mlp", "convgru"]}, within=["architecture"])
+    assert found.isna().to_dict() == {0: False, 1: True, 2: False}

@@ -1,3 +1,4 @@
+import pandas as pd
 import pytest
 
 from forgetting.evidence import difference
@@ -85,3 +86,40 @@ def test_changes_are_combined(tables):
 def test_a_baseline_that_was_not_run(tables):
     with pytest.raises(NotRun, match="strategy ewc"):
         compute(tables, baseline={"strategy": "ewc"})
+
+
+def test_a_share_of_another_column(tables):
+    tables["scores"] = tables["scores"].assign(learned=0.8)
+    settings = {"table": "scores", "column": "average_accuracy", "per": "learned"}
+    where = {"architecture": "resnet18", "metric": "scenario", "after_task": "last"}
+    found = compute(tables, **settings, where=where)
+    assert found.to_dict() == pytest.approx(dict.fromkeys((0, 1, 2), 0.25 / 0.8))
+
+
+def test_above_chance_on_either_side(tables):
+    # Similarities 0.5 and 0.75 where random subspaces have 0.25 and 0.5: 1/3 and 1/2 above chance.
+    about = {"architecture": "mlp", "strategy": "sgd", "benchmark": "b", "seed": 0}
+    numbers = {
+        ("a", "value"): 0.5,
+        ("a", "chance"): 0.25,
+        ("b", "value"): 0.75,
+        ("b", "chance"): 0.5,
+    }
+    rows = [{**about, "layer": la, "statistic": st, "value": v} for (la, st), v in numbers.items()]
+    tables["subspace"] = pd.DataFrame(rows)
+    settings = {
+        "table": "subspace",
+        "where": {"statistic": "value"},
+        "chance": {"statistic": "chance"},
+    }
+    found = compute(tables, **settings, of={"layer": "b"}, minus={"layer": "a"})
+    assert found.to_dict() == pytest.approx({0: 1 / 2 - 1 / 3})
+
+
+def test_what_is_taken_away_may_be_combined_otherwise(tables):
+    # Tasks 1 and 2 of lwf have 11 and 12, plus the seed: the mean less the lower of tasks 0 and 3.
+    where = {"architecture": "mlp", "strategy": "lwf", "layer": "a"}
+    sides = {"of": {"task": [1, 2]}, "minus": {"task": [0, 3]}, "over": ["task"]}
+    found = compute(tables, where=where, **sides, combine_minus="min")
+    assert found.to_dict() == {0: 1.5, 1: 1.5, 2: 1.5}
+    assert compute(tables, where=where, **sides).to_dict() == {0: 0.0, 1: 0.0, 2: 0.0}

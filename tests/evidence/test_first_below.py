@@ -83,3 +83,25 @@ def test_the_runs_that_are_read():
     settings = {"table": "performance", "where": {"benchmark": "b", "strategy": "sgd"}}
     read = first_below.runs(first_below.Settings.model_validate(settings))
     assert read == [{"benchmark": "b", "strategy": name} for name in ("sgd", "reset")]
+
+
+def test_for_good_is_from_where_on_all_lie_below(tables):
+    # Seed 0 stays below from task 8 on; seed 2 is below on task 3 alone.
+    found = compute(tables, for_good=True)
+    assert found.to_dict() == pytest.approx({0: 8 / 20, 1: 21 / 20, 2: 21 / 20})
+
+
+def test_a_step_is_a_task(tables):
+    settings = {"table": "performance", "where": {"strategy": "sgd"}}
+    found = first_below.step(tables, first_below.Settings.model_validate(settings))
+    assert found == 1 / 20
+
+
+@pytest.mark.parametrize(("tasks", "reach"), [(800, 19), (60, 1), (40, 0), (20, 0), (100, 2)])
+def test_a_window_is_the_odd_number_of_tasks_at_or_below(tasks, reach):
+    # A single shortfall of 1 on task 21 is seen as far as the window reaches.
+    reset = np.ones(tasks)
+    sgd = reset - (np.arange(1, tasks + 1) == 21 if tasks > 20 else 0)
+    tables = sequences.tables({"sgd": {0: sgd}, "reset": {0: reset}})
+    first = 21 - reach if tasks > 20 else tasks + 1
+    assert compute(tables, window=0.05)[0] == pytest.approx(first / tasks)

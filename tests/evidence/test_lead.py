@@ -124,3 +124,11 @@ def test_the_runs_that_are_read():
     settings = {"table": "ranks", "where": {"strategy": "sgd", "eps": 0.01}}
     read = lead.runs(lead.Settings.model_validate(settings))
     assert read == [{"strategy": "sgd"}, {"strategy": "reset"}]
+
+
+def test_a_step_is_from_one_task_that_is_looked_at_to_the_next():
+    tables = make({0: falls(20)}, {0: falls(20)})
+    settings = {"table": "ranks", "column": "rank", "where": {"strategy": "sgd", "eps": 0.01}}
+    assert lead.step(tables, lead.Settings.model_validate(settings)) == 3 / 40
+    settings["leave_out"] = {"task": [4]}  # from 1 to 7
+    assert lead.step(tables, lead.Settings.model_validate(settings)) == 6 / 40

@@ -134,3 +134,16 @@ def test_the_runs_that_are_read():
     assert correlation.runs(settings_of(correlation, where=where)) == [
         {"benchmark": "permuted-mnist"}
     ]
+
+
+def test_a_search_takes_the_largest_of_every_seed(tables):
+    rows = tables["rank_and_performance"]
+    noise = np.random.default_rng(1).normal(size=len(rows))
+    other = rows.assign(rank=rows["rank"] + noise, eps=0.1)
+    tables["rank_and_performance"] = pd.concat([rows.assign(eps=0.01), other])
+    where = {"benchmark": "permuted-mnist", "estimator": "quadrature"}
+    each = [compute(tables, where={**where, "eps": eps}) for eps in (0.01, 0.1)]
+    found = compute(tables, search="eps")
+    assert found.to_dict() == np.maximum(*each).to_dict()
+    assert (found > np.minimum(*each)).all()
+    assert compute(tables, where={**where, "eps": [0.1]}, search="eps").equals(each[1])

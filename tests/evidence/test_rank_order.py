@@ -1,5 +1,6 @@
 import itertools
 
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -47,3 +48,25 @@ def test_kendall_equals_scipy_without_ties(tables, order):
 def test_the_runs_that_are_read():
     settings = rank_order.Settings.model_validate(SETTINGS)
     assert [selection["strategy"] for selection in rank_order.runs(settings)] == ["lwf", "sgd"]
+
+
+def test_a_tie_is_not_taken_for_the_opposite_order():
+    # b and c are equal but for noise; the least step of every seed would be -1 for both.
+    noise = {"a": (0, 0), "b": (9, 7), "c": (8, 8)}
+    rows = [
+        {"benchmark": "b", "architecture": "m", "strategy": name, "seed": seed, "value": value}
+        for name, values in noise.items()
+        for seed, value in enumerate(values)
+    ]
+    settings = {"table": "erank", "where": {"architecture": "m"}, "order": ["a", "b", "c"]}
+    found = compute({"erank": pd.DataFrame(rows)}, **settings)
+    assert found.to_dict() == {0: -1.0, 1: 1.0}
+
+
+def test_a_step_of_tau_is_one_pair_more_in_order():
+    settings = rank_order.Settings.model_validate({**SETTINGS, "order": list("abcd")})
+    assert rank_order.step({}, settings) == 0
+    settings = settings.model_copy(update={"method": "kendall"})
+    orders = itertools.permutations(range(4))
+    taus = sorted({round(stats.kendalltau(range(4), order).statistic, 9) for order in orders})
+    assert rank_order.step({}, settings) == pytest.approx(taus[1] - taus[0])

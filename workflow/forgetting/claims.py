@@ -8,7 +8,7 @@ pandas nor scipy, because every parse of the workflow reads it.
 import itertools
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
@@ -71,7 +71,7 @@ class Precondition(Settings):
     text: str
     """The precondition in words, such as "plain SGD forgets"."""
     tables: tuple[str, ...] = ()
-    """Tables it reads beyond ``settings.table``."""
+    """Tables it reads beyond those that ``settings`` name."""
 
 
 class Doubts(Settings):
@@ -99,7 +99,7 @@ class Claim(Settings):
     settings: dict[str, Any]
     """Its settings."""
     tables: tuple[str, ...] = ()
-    """Tables it reads beyond ``settings.table`` and ``runs``."""
+    """Tables it reads beyond those that ``settings`` name, and ``runs``."""
     holds: Holds | None = None
     """The claimed region. With ``single_run`` the paper's value to its reading precision; left
     out there, exactly ``paper_value``."""
@@ -178,8 +178,17 @@ def needed_tables(claims: Iterable[Claim]) -> list[str]:
         parts += [claim.precondition] if claim.precondition is not None else []
         for part in parts:
             names.update(part.tables)
-            names.update({part.settings["table"]} if "table" in part.settings else ())
+            names.update(_tables(part.settings))
     return sorted(names)
+
+
+def _tables(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Tables that settings name, those of a covariate or a bound among them."""
+    for key, value in settings.items():
+        if key == "table" and value:
+            yield value
+        elif isinstance(value, Mapping):
+            yield from _tables(value)
 
 
 def _place(name: str) -> str:

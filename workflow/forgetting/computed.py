@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
@@ -70,8 +71,11 @@ def compute(
         interval = statistics.correlation_interval(array, prediction=prediction)
     elif prediction:
         interval = statistics.prediction_interval(array)
+    elif getattr(module, "IS_SHARE", False) and set(array[~np.isnan(array)]) <= {0.0, 1.0}:
+        interval = statistics.share_interval(array)
     else:
-        interval = statistics.interval(array)
+        step = module.step(watched, settings) if hasattr(module, "step") else 0.0
+        interval = statistics.interval(array, step=step)
     rests = {
         "statistic": part.statistic,
         "settings": part.settings,

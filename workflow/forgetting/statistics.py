@@ -5,7 +5,8 @@ The accuracy matrix ``R`` has shape (tasks + 1, tasks): ``R[t, j - 1]`` is the a
 unit of ``R``. A score whose entries hold NaN (a diverged run, a task that was not evaluated) is
 NaN, never an average over what happens to be there.
 
-Intervals follow one rule: below ten seeds a t-interval, from ten on a bootstrap over seeds.
+Intervals follow one rule: below ten seeds a t-interval, from ten on a bootstrap over seeds; a share
+of seeds has the exact binomial one.
 
 ``scipy.stats`` takes half a second to import, as long as a figure takes to draw: only the bootstrap
 has it.
@@ -110,16 +111,22 @@ def learning_accuracy(R: ArrayLike) -> float:
     return float(np.diagonal(_matrix(R)[1:]).mean())
 
 
-def interval(values: ArrayLike, level: float = 0.95) -> Interval:
+def interval(values: ArrayLike, level: float = 0.95, *, step: float = 0.0) -> Interval:
     """Mean over seeds with a two-sided interval at ``level``.
 
     Below ten values Student's t-interval; from ten on the bias-corrected and accelerated (BCa)
     bootstrap of the mean over seeds (Efron 1987), 9,999 resamples from a fixed generator. NaN
     values are dropped (the caller counts them). Below two values the limits are NaN.
 
+    Values on a grid (tasks, pairs in order) may all be one and the same. They are then taken to
+    spread as numbers do that were rounded to the grid, uniformly within step / 2 to either side:
+    standard deviation step / sqrt(12), as in Sheppard's correction. Without a grid their interval
+    has no width.
+
     Args:
         values: One value per seed, shape (seeds,).
         level: Coverage, between 0 and 1.
+        step: Distance between neighbours on the grid; 0 without one.
     """
     finite = _finite(values, level)
     if len(finite) == 0:
@@ -128,7 +135,8 @@ def interval(values: ArrayLike, level: float = 0.95) -> Interval:
     if len(finite) == 1:
         return Interval(mean, float("nan"), float("nan"))
     if np.ptp(finite) == 0:  # BCa divides by a spread of zero
-        return Interval(mean, mean, mean)
+        half = float(_t(level, len(finite)) * step / np.sqrt(12 * len(finite)))
+        return Interval(mean, mean - half, mean + half)
     if len(finite) < 10:
         half = _t(level, len(finite)) * (finite.std(ddof=1) / np.sqrt(len(finite)))
         return Interval(mean, float(mean - half), float(mean + half))
@@ -143,6 +151,25 @@ def interval(values: ArrayLike, level: float = 0.95) -> Interval:
         rng=np.random.default_rng(0),
     ).confidence_interval
     return Interval(mean, float(limits.low), float(limits.high))
+
+
+def share_interval(values: ArrayLike, level: float = 0.95) -> Interval:
+    """Share of seeds that have something, with the exact interval of Clopper & Pearson (1934).
+
+    Args:
+        values: 1 or 0 for each seed, shape (seeds,); NaN values are dropped.
+        level: Coverage, between 0 and 1; at least that, whatever the share is.
+    """
+    from scipy import special
+
+    finite = _finite(values, level)
+    count, have = len(finite), int(finite.sum())
+    if count == 0:
+        return Interval(float("nan"), float("nan"), float("nan"))
+    tail = (1 - level) / 2
+    low = special.betaincinv(have, count - have + 1, tail) if have else 0.0
+    high = special.betaincinv(have + 1, count - have, 1 - tail) if have < count else 1.0
+    return Interval(have / count, float(low), float(high))
 
 
 def prediction_interval(values: ArrayLike, level: float = 0.95) -> Interval:

@@ -37,7 +37,7 @@ def performance(tables: Tables, where: Where, *, against: str, window: float) ->
     count = tasks(tables, rows)
     wide = rows.pivot(index="seed", columns="task", values="value")
     wide = wide.reindex(columns=range(1, count + 1))
-    reach = int(window * count / 2)
+    reach = max(int(round(window * count - 1, 9) // 2), 0)  # 0.05 * 60 is not quite 3
     values = wide.to_numpy(dtype=float)
     smooth = [
         values[:, max(task - reach, 0) : task + reach + 1].mean(axis=1) for task in range(count)

@@ -23,6 +23,8 @@ class Settings(Base):
     """Task to compare with; ``peak`` is the run's largest value, ``last`` its last task."""
     end: int | Literal["last", "peak"] = "last"
     """Task that is compared."""
+    since: int = 0
+    """The first task that counts: with 1 the network before training is no peak."""
     relative: bool = True
     """Whether the change is divided by the value at the start."""
     over: tuple[str, ...] = ()
@@ -34,10 +36,13 @@ class Settings(Base):
 def per_seed(tables: Tables, settings: Settings) -> pd.Series:
     """(end - start) / start, or end - start, of each row's run; NaN unless the last task is there.
 
+    NaN as well for a relative change from 0.
+
     With ``over`` the change is computed for each of its values and then combined within the seed.
     """
     rows = select(tables, settings.table, settings.where)
     known(rows, settings.table, settings.time, settings.column, *settings.over)
+    rows = rows[rows[settings.time] >= settings.since]
     groups = ["seed", *settings.over]
 
     def at(moment: int | str) -> pd.DataFrame:
@@ -54,7 +59,8 @@ def per_seed(tables: Tables, settings: Settings) -> pd.Series:
         value = found[[*groups, settings.column]].rename(columns={settings.column: name})
         points = points.merge(value, on=groups, how="left")
     start, end = points["start"], points["end"]
-    points["change"] = (end - start) / start.abs() if settings.relative else end - start
+    scale = start.abs().where(start != 0) if settings.relative else 1.0
+    points["change"] = (end - start) / scale
     seeds = one_per_seed(points, "change", over=settings.over, combine=settings.combine)
     return seeds.reindex(sorted(rows["seed"].unique()))
 

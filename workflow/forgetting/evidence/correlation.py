@@ -5,7 +5,9 @@ The points of one seed are the rows left by ``where``: tasks, and whatever else 
 treats the seed, not the point, as the independent unit. ``hold`` names columns whose categories
 are held fixed: both columns are first fitted by indicators of the categories and what is left is
 correlated, so a common trend over tasks or a difference between architectures cannot pass for a
-relation.
+relation. ``within`` names columns in whose every combination the correlation is taken apart; the
+seed's number is then their mean on Fisher's z scale, so that a network whose numbers spread widely
+does not decide for all.
 
 Ranks of n points can agree perfectly by chance, and a correlation of 1 has no finite z. Spearman's
 rho is therefore held half a step inside its ends, at 1 - 6 / (n^3 - n) (a continuity correction;
@@ -41,6 +43,8 @@ class Settings(Base):
     """Correlation of the values or of their ranks."""
     hold: tuple[str, ...] = ()
     """Columns held fixed as categories, such as ``task`` and ``architecture``."""
+    within: tuple[str, ...] = ()
+    """Columns in whose every combination it is taken apart, such as ``architecture``."""
     leave_out: dict[str, list[str | int | float]] = {}
     """Column -> values whose rows are left out, such as ``{task: [1]}``."""
     against: str = ""
@@ -48,7 +52,10 @@ class Settings(Base):
 
 
 def per_seed(tables: Tables, settings: Settings) -> pd.Series:
-    """The (partial) correlation of each seed; NaN for a seed with fewer points than the fullest."""
+    """The (partial) correlation of each seed; NaN for a seed with fewer points than the fullest.
+
+    With ``within`` NaN also for one that has none in some of the combinations.
+    """
     rows = points(
         tables,
         settings.table,
@@ -58,9 +65,9 @@ def per_seed(tables: Tables, settings: Settings) -> pd.Series:
         leave_out=settings.leave_out,
         against=settings.against,
     )
-    known(rows, settings.table, *settings.hold)
+    known(rows, settings.table, *settings.hold, *settings.within)
     found = {
-        seed: np.nan if of is None else _correlation(of, settings)
+        seed: np.nan if of is None else _one(of, settings)
         for seed, of in by_seed(rows, settings.x, settings.y).items()
     }
     return pd.Series(found, dtype=float)
@@ -69,6 +76,14 @@ def per_seed(tables: Tables, settings: Settings) -> pd.Series:
 def runs(settings: Settings) -> list[dict[str, Any]]:
     """Selections of the runs this reads."""
     return with_yardstick(settings.where, settings.against)
+
+
+def _one(points: pd.DataFrame, settings: Settings) -> float:
+    if not settings.within:
+        return _correlation(points, settings)
+    parts = points.groupby(list(settings.within))
+    each = [_correlation(part, settings) for _, part in parts]
+    return np.nan if np.isnan(each).any() else statistics.correlation_interval(each).mean
 
 
 def _correlation(points: pd.DataFrame, settings: Settings) -> float:

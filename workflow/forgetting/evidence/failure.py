@@ -13,6 +13,9 @@ from forgetting.evidence._moments import at_moment, selections
 from forgetting.evidence._rows import Tables, known, select
 from forgetting.settings import Settings as Base
 
+IS_SHARE = True
+"""The mean over seeds is a share of them, with the binomial interval."""
+
 
 class Settings(Base):
     """Which runs, from which moments."""

@@ -73,6 +73,14 @@ def per_seed(tables: Tables, settings: Settings) -> pd.Series:
     return pd.Series(found, dtype=float)
 
 
+def step(tables: Tables, settings: Settings) -> float:
+    """Distance between values: from one task that is looked at to the next, over their number."""
+    left = without(tables, settings.table, settings.leave_out)
+    rows = select(left, settings.table, settings.where)
+    at = np.unique(rows["task"])
+    return float(np.diff(at).max(initial=0)) / tasks(tables, rows)
+
+
 def runs(settings: Settings) -> list[dict[str, Any]]:
     """Selections of the runs this reads."""
     return with_yardstick(settings.where, settings.against)

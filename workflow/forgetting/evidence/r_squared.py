@@ -3,7 +3,9 @@
 R^2 = 1 - sum_i (y_i - a - b x_i)^2 / sum_i (y_i - mean y)^2, with a and b of least squares, over
 the rows of one seed: the square of Pearson's correlation, whichever way the line goes. Papers that
 print R^2 beside a scatter print this. The interval is over seeds. With ``minus`` it is a
-difference: of two estimators of ``x``, say, over the same tasks.
+difference: of two estimators of ``x``, say, over the same tasks. With ``search`` it is the largest
+R^2 over the values of a column, found by every seed for itself: what a search for an epsilon that
+explains the most comes to. A largest value lies higher than any that was fixed beforehand.
 """
 
 from typing import Any
@@ -13,7 +15,7 @@ import pandas as pd
 
 from forgetting import statistics
 from forgetting.evidence._points import by_seed, points, with_yardstick
-from forgetting.evidence._rows import Tables
+from forgetting.evidence._rows import Tables, known
 from forgetting.settings import Settings as Base
 
 
@@ -32,6 +34,8 @@ class Settings(Base):
     """What marks the points, such as ``{estimator: quadrature}``."""
     minus: dict[str, str | int | float | bool | list[str | int | float]] = {}
     """What marks the points whose R^2 is taken away; nothing is, when empty."""
+    search: str = ""
+    """Column, such as ``eps``, over whose values the largest is taken; none when empty."""
     leave_out: dict[str, list[str | int | float]] = {}
     """Column -> values whose rows are left out, such as ``{task: [1]}``."""
     against: str = ""
@@ -66,8 +70,13 @@ def _r_squared(tables: Tables, settings: Settings, marked: dict[str, Any]) -> pd
         leave_out=settings.leave_out,
         against=settings.against,
     )
-    found = {
-        seed: np.nan if of is None else statistics.pearson(of[settings.x], of[settings.y]) ** 2
-        for seed, of in by_seed(rows, settings.x, settings.y).items()
-    }
-    return pd.Series(found, dtype=float)
+    known(rows, settings.table, *([settings.search] if settings.search else []))
+    parts = [part for _, part in rows.groupby(settings.search)] if settings.search else [rows]
+    found = [
+        {
+            seed: np.nan if of is None else statistics.pearson(of[settings.x], of[settings.y]) ** 2
+            for seed, of in by_seed(part, settings.x, settings.y).items()
+        }
+        for part in parts
+    ]
+    return pd.DataFrame(found, dtype=float).max()

@@ -25,8 +25,10 @@ class Settings(Base):
     descending: bool = False
     """Whether the order starts from the largest number instead."""
     method: Literal["smallest_step", "kendall"] = "smallest_step"
-    """``smallest_step``: the least of the neighbours' differences, above 0 exactly when the
-    order holds; ``kendall``: concordant minus discordant pairs, divided by all pairs."""
+    """``smallest_step``: of the neighbours' differences the one that is least on the mean over
+    seeds, above 0 exactly when the means are in the order. (The least of every seed by itself lies
+    below 0 on the mean where two members are equal but for noise.) ``kendall``: concordant minus
+    discordant pairs, divided by all pairs."""
     over: tuple[str, ...] = ()
     """Columns whose rows are combined within a seed (such as ``layer``) before ordering."""
     combine: Literal["mean", "min", "max"] = "mean"
@@ -34,7 +36,7 @@ class Settings(Base):
 
 
 def per_seed(tables: Tables, settings: Settings) -> pd.Series:
-    """Smallest step of the order, or Kendall's tau-a; NaN for a seed that lacks a member."""
+    """The smallest step of the order, or Kendall's tau-a; NaN for a seed that lacks a member."""
     members = [
         one_per_seed(
             select(tables, settings.table, {**settings.where, settings.along: member}),
@@ -47,11 +49,20 @@ def per_seed(tables: Tables, settings: Settings) -> pd.Series:
     numbers = pd.concat(members, axis=1) * (-1 if settings.descending else 1)
     values = numbers.to_numpy()
     if settings.method == "smallest_step":
-        result = np.diff(values, axis=1).min(axis=1)
+        steps = np.diff(values, axis=1)
+        whole = ~np.isnan(steps).any(axis=1)
+        least = steps[whole].mean(axis=0).argmin() if whole.any() else 0
+        result = np.where(whole, steps[:, least], np.nan)
     else:
         lower, higher = np.triu_indices(values.shape[1], k=1)
         result = np.sign(values[:, higher] - values[:, lower]).mean(axis=1)
     return pd.Series(result, index=numbers.index).sort_index()
+
+
+def step(tables: Tables, settings: Settings) -> float:
+    """Distance between values of tau: one pair more or less in order. Differences have none."""
+    count = len(settings.order)
+    return 4 / (count * (count - 1)) if settings.method == "kendall" else 0.0
 
 
 def runs(settings: Settings) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from forgetting.errors import UserError
 from forgetting.evidence._points import by_seed, points, with_yardstick
 from forgetting.evidence._rows import Tables, known, select
 from forgetting.settings import Settings as Base
@@ -77,7 +78,11 @@ def per_seed(tables: Tables, settings: Settings) -> pd.Series:
     covariate = select(tables, held.table, held.where)
     known(covariate, held.table, held.column)
     named = covariate[[*POINT, held.column]].rename(columns={held.column: "covariate"})
-    rows = rows.merge(named, on=POINT, validate="one_to_one")
+    if named.duplicated(POINT).any():
+        raise UserError(
+            f"claims: {held.table} has several rows for one run and task; choose one by 'where'"
+        )
+    rows = rows.merge(named, on=POINT)
     found = {
         seed: np.nan if of is None else _effect(of, settings)
         for seed, of in by_seed(rows, settings.column, "covariate").items()
