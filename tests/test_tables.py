@@ -233,10 +233,20 @@ def test_peak_normalised_divides_by_the_running_maximum(built):
     layer = one(built["erank"], **SGD, matrix="activation", layer="stage3")
     raw = one(layer, statistic=ranks.ERANK).set_index("task")["value"]
     share = one(layer, statistic=ranks.ERANK + ranks.PEAK).set_index("task")["value"]
-    for task in raw.index:
-        assert share[task] == pytest.approx(raw[task] / raw.loc[:task].max(), rel=1e-12)
+    assert 0 in raw.index
+    assert 0 not in share.index
+    for task in share.index:
+        assert share[task] == pytest.approx(raw[task] / raw.loc[1:task].max(), rel=1e-12)
     assert share.max() == 1.0
     assert share.iloc[-1] < 0.9
+
+
+def test_a_representative_rank_is_also_a_part_of_what_it_can_be(built):
+    layers = one(built["erank"], **SGD, matrix="weight", statistic=ranks.ERANK, task=2)
+    table = ranks.representative_rank(built["erank"])
+    found = one(table, **SGD, matrix="weight", statistic=ranks.ERANK + ranks.POSSIBLE, task=2)
+    most = np.minimum(layers["rows"], layers["columns"])
+    assert found["value"].item() == pytest.approx((layers["value"] / most).mean())
 
 
 def test_forgetting_rank_joins_forgetting_with_the_rank_lost(built):

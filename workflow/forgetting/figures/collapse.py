@@ -284,7 +284,7 @@ def peak_normalised_erank(given: Tables, settings: PeakNormalisedErank) -> Drawn
             _panels.strategy_lines(
                 ax, drawn[mine], runs, architecture=architecture, x="task", within=(0, 1)
             )
-            _panels.task_axis(ax, int(drawn["task"].max()), first=0)
+            _panels.task_axis(ax, int(drawn["task"].max()), first=1)
             _panels.rank_axis(ax, drawn[drawn["matrix"] == matrix], highest=1.02)
             ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0, decimals=0))
             ax.set_title(f"{wording.name(architecture)}: {MATRICES[matrix]}", loc="left")
@@ -297,7 +297,7 @@ def peak_normalised_erank(given: Tables, settings: PeakNormalisedErank) -> Drawn
         benchmark=settings.benchmark,
         notes=[
             *_panels.footnotes(runs),
-            "Share: eRank after task t over its largest value up to t, before training included.",
+            "Share: eRank after task t over its largest value after a task up to t.",
             "Scales need not begin at zero.",
         ],
     )
