@@ -1,13 +1,19 @@
 """What status says of a run, from the files that its processes leave."""
 
+import argparse
 import fcntl
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from forgetting.commands import prune, status
 from forgetting.commands.status import clock, line
+from forgetting.errors import UserError
 from forgetting.progress import Progress, of_run
+from studies import tiny, write
 
 LATEST = {
     "pid": 1, "task": 2, "tasks": 5, "progress": 0.25, "accuracy": 0.5, "elapsed": 60.0,
@@ -57,3 +63,25 @@ def test_a_file_that_is_being_written_is_no_obstacle(begun: Path) -> None:
 
 def test_clock() -> None:
     assert [clock(s) for s in (0, 59.6, 3725)] == ["0:00:00", "0:01:00", "1:02:05"]
+
+
+@pytest.mark.parametrize("command", [status, prune])
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        (b"preset:\tquick\n\tseeds: 1\n", "config.yaml, line 2, column 1: not valid YAML"),
+        (b"preset: \xff\n", "config.yaml, line 1: not UTF-8"),
+        (None, "config.yaml: cannot be read"),
+    ],
+)
+def test_a_broken_configuration_is_a_message(
+    tmp_path: Path, command: Any, written: bytes | None, message: str
+) -> None:
+    root = write(tmp_path, tiny())
+    (root / "config.yaml").unlink()
+    if written is not None:
+        (root / "config.yaml").write_bytes(written)
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    with pytest.raises(UserError, match=re.escape(message)):
+        command.run(parser.parse_args(["--root", str(root)]))

@@ -224,11 +224,11 @@ def test_spectral_regularisation_leaves_the_policys_deviations_alone():
     assert not torch.equal(before, value())
 
 
-@pytest.mark.parametrize("component", ["ewc", "experience_replay", "joint", "lwf", "nc1"])
+@pytest.mark.parametrize("component", ["ewc", "experience_replay", "joint", "lwf", "nc1", "si"])
 def test_a_strategy_that_needs_labelled_images_is_refused(component):
     PARTS["other"] = [{"component": component, "settings": {}}]
     try:
-        with pytest.raises(UserError, match=component):
+        with pytest.raises(UserError, match=f"strategy {component} needs"):
             training(strategy="other")
     finally:
         del PARTS["other"]

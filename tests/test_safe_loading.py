@@ -142,7 +142,7 @@ def test_a_planted_state_is_not_run_and_the_training_starts_anew(
     assert server.run(trainings.command(data, whole)).code == 0
     (key,) = [path for path in whole.glob(".resume/*") if path.is_dir()]
     planted = tmp_path / "planted"
-    home, trap = planted / ".resume" / key.name / "group-0", tmp_path / "sprung"
+    home, trap = planted / ".resume" / key.name / "group-cpu-0-of-1", tmp_path / "sprung"
     home.mkdir(parents=True)
     torch.save({"training": Bomb(trap)}, home / "rolling.pt")
     torch.save({"accuracy": [], "history": [], "diverged": Bomb(trap)}, home / "facts.pt")

@@ -325,13 +325,52 @@ def test_the_best_epoch_is_restored_only_where_images_are_set_aside(tmp_path: Pa
     plan_of(tmp_path, raw)
 
 
-def test_a_strategy_that_must_see_all_tasks_continues_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "component",
+    [
+        "continual_backprop",
+        "continual_backprop_path",
+        "experience_replay",
+        "joint",
+        "replace_most_useful",
+        "si",
+    ],
+)
+def test_a_strategy_that_must_see_all_tasks_continues_nothing(
+    tmp_path: Path, component: str
+) -> None:
     raw = tiny()
     start = {"strategy": "sgd", "task": 1}
-    raw["strategies"]["later"] = {"component": "experience_replay", "starts_from": start}
+    raw["strategies"]["later"] = {"component": component, "starts_from": start}
     raw["runs"]["narrow"]["strategies"] = ["sgd", "later"]
-    with pytest.raises(UserError, match=r"strategies\.later\.starts_from.*experience_replay must"):
+    with pytest.raises(UserError, match=rf"strategies\.later\.starts_from.*{component} must"):
         plan_of(tmp_path, raw)
+
+
+def test_a_strategy_that_takes_stock_of_every_task_continues_after_the_first_alone(
+    tmp_path: Path,
+) -> None:
+    """EWC after task 2 would want the Fisher information at the weights that task 1 ended with."""
+    raw = tiny()
+    raw["runs"]["narrow"]["strategies"] = ["sgd", "later"]
+
+    def start(component: str, task: int) -> str | None:
+        entry = {"component": component, "starts_from": {"strategy": "sgd", "task": task}}
+        raw["strategies"]["later"] = entry
+        return plan_of(tmp_path, raw).runs["split-digits/mlp/later/seeds0"].start
+
+    assert start("ewc", 1) == start("lwf", 2) == "split-digits/mlp/sgd/seeds0"
+    with pytest.raises(UserError, match=r"starts_from.*ewc must see every task.* after task 2"):
+        start("ewc", 2)
+    del raw["strategies"]["later"]["starts_from"]
+    of = raw["benchmarks"]["split-digits"]
+    raw["runs"]["narrow"]["benchmarks"] = ["split-digits", "again"]
+    for task, continued in ((1, "split-digits/mlp/later/seeds0"), (2, None)):
+        raw["benchmarks"]["again"] = {
+            **of,
+            "continues": {"benchmark": "split-digits", "task": task},
+        }
+        assert plan_of(tmp_path, raw).runs["again/mlp/later/seeds0"].start == continued
 
 
 def test_a_benchmark_may_continue_another(tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ import pytest
 import torch
 
 import toy
-from forgetting import checkpoints
+from forgetting import checkpoints, datasets
 from forgetting.commands.status import line
 from forgetting.progress import of_run
-from forks import Ended, Server
+from forks import Ended, Server, message
 from trainings import ENVIRONMENT, STRATEGIES, command, facts, prepare
 
 Run = Callable[..., Ended]
@@ -40,12 +40,12 @@ def run(server: Server) -> Run:
 def test_a_signal_saves(tmp_path, data, run, number):
     keywords = {"epochs": 60, "strategy": "experience_replay"}
     process = subprocess.Popen(command(data, tmp_path / "run", **keywords), env=ENVIRONMENT)
-    while not list((tmp_path / "run").glob(".resume/*/group-0/task-0.safetensors")):
+    while not list((tmp_path / "run").glob(".resume/*/group-cpu-0-*/task-0.safetensors")):
         time.sleep(0.01)
     process.send_signal(number)
     if number == signal.SIGTERM:
         assert process.wait(timeout=60) == 128 + signal.SIGTERM
-        assert list((tmp_path / "run").glob(".resume/*/group-0/rolling.pt"))
+        assert list((tmp_path / "run").glob(".resume/*/group-cpu-0-*/rolling.pt"))
         assert run(data, tmp_path / "run", **keywords).shown.startswith("resumed at task")
     else:
         assert process.wait(timeout=60) == 0
@@ -56,7 +56,7 @@ def test_a_signal_saves(tmp_path, data, run, number):
 def test_two_processes_never_train_one_run(tmp_path, data, run):
     keywords = {"epochs": 500}
     first = subprocess.Popen(command(data, tmp_path / "run", **keywords), env=ENVIRONMENT)
-    while not list((tmp_path / "run").glob(".resume/*/group-0/task-0.safetensors")):
+    while not list((tmp_path / "run").glob(".resume/*/group-cpu-0-*/task-0.safetensors")):
         time.sleep(0.01)
     second = run(data, tmp_path / "run", **keywords)
     assert first.wait(timeout=5) == 0
@@ -233,6 +233,32 @@ def test_a_benchmark_may_continue_another_with_the_same_first_task(tmp_path, dat
         assert "Traceback" not in done.shown
 
 
+@pytest.mark.parametrize("other", ["architecture", "seeds", "images"])
+def test_a_parent_of_another_network_other_seeds_or_images_is_refused(tmp_path, data, run, other):
+    parent = tmp_path / "sgd"
+    assert run(data, parent, seeds=(0, 1)).code == 0
+    seeds, more, mine, said = (0, 1), [], data, f"its {other} is not that of the run"
+    if other == "seeds":
+        seeds = (1, 0)
+    elif other == "architecture":
+        named = {"name": "mlp", "component": "mlp", "settings": {"hidden": [12, 11]}}
+        more = ["--architecture", json.dumps(named)]
+    else:
+        mine, said = tmp_path / "toy.json", "was trained on other images than"
+        images = toy.dataset(per_class=36)
+        datasets.write(images, mine.with_suffix(".safetensors"), path_json=mine)
+    start = {"strategy": "sgd", "task": 1}
+    done = run(
+        mine,
+        tmp_path / "child",
+        strategy={"name": "later", "parts": STRATEGIES["sgd"], "starts_from": start},
+        seeds=seeds,
+        start=[parent / "run.json"],
+        more=more,
+    )
+    assert message(done).startswith(f"{parent / 'run.json'}: {said}")
+
+
 @pytest.mark.parametrize("damage", ["truncate", "flip", "remove"])
 def test_a_damaged_parent_is_refused_by_name(tmp_path, data, run, damage):
     parent = tmp_path / "sgd"
@@ -278,12 +304,12 @@ def test_missing_arguments_are_named(tmp_path, server):
 def test_what_a_run_has_used_is_added_up_over_its_processes(tmp_path, data, run):
     keywords = {"epochs": 60}
     process = subprocess.Popen(command(data, tmp_path / "run", **keywords), env=ENVIRONMENT)
-    while not list((tmp_path / "run").glob(".resume/*/group-0/task-0.safetensors")):
+    while not list((tmp_path / "run").glob(".resume/*/group-cpu-0-*/task-0.safetensors")):
         time.sleep(0.01)
     time.sleep(0.3)
     process.send_signal(signal.SIGTERM)
     process.wait(timeout=60)
-    (saved,) = (tmp_path / "run").glob(".resume/*/group-0/rolling.pt")
+    (saved,) = (tmp_path / "run").glob(".resume/*/group-cpu-0-*/rolling.pt")
     before = torch.load(saved, weights_only=True)["usage"]
     assert before["wall_seconds"] >= 0.3
     assert run(data, tmp_path / "run", **keywords).code == 0

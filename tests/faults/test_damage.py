@@ -162,7 +162,7 @@ def test_what_an_interrupted_training_left(server, data, tmp_path, damage, name)
     assert server.run(CASE.command(data, whole, **kept)).code == 0
     command = CASE.command(data, out, "--save-every", "0.01", **kept)
     assert server.run(command, die=("task-2.safetensors", "after")).code == -signal.SIGKILL
-    (path,) = out.glob(f".resume/*/group-0/{name}")
+    (path,) = out.glob(f".resume/*/group-cpu-0-*/{name}")
     damage(path)
     ended = server.run(command)
     if name == "rolling.pt":

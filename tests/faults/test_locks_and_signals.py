@@ -34,9 +34,11 @@ def test_signals_save_and_end(server: Server, data: Path, tmp_path: Path, name: 
     """SIGUSR1 saves and trains on, SIGTERM saves and ends; the state is that of the moment."""
     out, case = tmp_path / "run", CASES[name]
     fork = server.start(case.command(data, out))
-    soon(lambda: list(out.glob(".resume/*/group-0/task-0.safetensors")))
+    soon(lambda: list(out.glob(".resume/*/group-cpu-0-*/task-0.safetensors")))
     fork.send(signal.SIGUSR1)
-    soon(lambda: list(out.glob(".resume/*/group-0/rolling.pt")))  # without, only after a minute
+    soon(
+        lambda: list(out.glob(".resume/*/group-cpu-0-*/rolling.pt"))
+    )  # without, only after a minute
     assert fork.wait(0) is None
     assert fork.signal(signal.SIGTERM).code == 128 + signal.SIGTERM
     again = server.run(case.command(data, out))
@@ -68,7 +70,7 @@ def test_who_waits_takes_up_what_the_killed_one_left(server, data, tmp_path) -> 
     out, case = tmp_path / "run", CASES["sgd, packed"]
     command = case.command(data, out, "--save-every", "0.01")
     first = subprocess.Popen(command, env=ENVIRONMENT)
-    soon(lambda: list(out.glob(".resume/*/group-0/rolling.pt")))
+    soon(lambda: list(out.glob(".resume/*/group-cpu-0-*/rolling.pt")))
     first.send_signal(signal.SIGSTOP)  # at work, for as long as it takes
     second = server.start(command)
     soon(lambda: second.shown)

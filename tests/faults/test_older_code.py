@@ -33,7 +33,7 @@ def test_a_run_of_older_code_is_replaced(server, data, tmp_path, older, left) ->
     command = CASE.command(data, out, "--save-every", "0.01")
     process = subprocess.Popen(command, env=older)
     if left == "half":
-        while not list(out.glob(".resume/*/group-0/rolling.pt")):
+        while not list(out.glob(".resume/*/group-cpu-0-*/rolling.pt")):
             time.sleep(0.01)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()

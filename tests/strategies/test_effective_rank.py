@@ -7,10 +7,13 @@ import pytest
 import torch
 
 import toy
+from forgetting.benchmarks import incremental, permuted
 from forgetting.data_order import epoch_order
 from forgetting.errors import UserError
 from forgetting.measures import erank
 from forgetting.strategies.effective_rank import effective_rank, value_and_gradient
+
+JOINT = {"component": "joint", "settings": {}}
 
 
 def coded(features: np.ndarray, floor: float) -> float:
@@ -167,6 +170,45 @@ def test_a_step_is_plain_ascent_on_the_minibatches_together(when):
             ascend(step - 1)
     for name, tensor in network.state_dict().items():
         torch.testing.assert_close(run.kept["task-1"][name][0], tensor, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("kind", ["several tasks", "augmented"])
+def test_a_step_is_taken_on_the_very_images_that_are_trained_on(kind, when):
+    """Old tasks' images in their own permutations; each as it is flipped and shifted."""
+    component, shown, others = {
+        "several tasks": (permuted, {"tasks": 2, "held_out": 20, "images": 15}, [JOINT]),
+        "augmented": (incremental, {"tasks": 2, "classes": 2, "padding": 2, "flip": 0.5}, []),
+    }[kind]
+    of = component.build(
+        [toy.dataset()],
+        component.Settings(**shown),
+        name="toy",
+        seeds=[0, 3],
+        device=toy.CPU,
+        dtype=torch.float64,
+    )
+    own = {"component": "effective_rank", "settings": {"rate": 0.01, "every": 2, "when": when}}
+    run = toy.training([own, *others], (0, 3), of=of, epochs=2, batch_size=8)
+    trained, looked_at = [], []
+    step, own_step = run.steps.step, run.steps.own_step
+
+    def noted_step(batch, *rest):
+        trained.append((run.phase, run.epoch, run.step, batch.inputs))
+        return step(batch, *rest)
+
+    def noted_own_step(key, rate, batch, *rest):
+        at = run.step if when == "before" else run.step - 2
+        looked_at.append((run.phase, run.epoch, at, batch.inputs))
+        return own_step(key, rate, batch, *rest)
+
+    run.steps.step, run.steps.own_step = noted_step, noted_own_step
+    run.run()
+    expected = {(phase, epoch, at): inputs for phase, epoch, at, inputs in trained}
+    assert len(looked_at) > 4
+    for phase, epoch, at, inputs in looked_at:
+        both = [expected[phase, epoch, at + later] for later in (0, 1)]
+        assert torch.equal(inputs, torch.cat(both, dim=1))
 
 
 def test_all_hidden_layers_by_default_and_the_last_ones_on_request():

@@ -1,5 +1,6 @@
 """L2, shrink and perturb, spectral norms, resets; and L2 together with all the others."""
 
+import dataclasses
 import itertools
 
 import pytest
@@ -206,6 +207,27 @@ def test_every_task_starts_anew(weights):
         assert tensors.keys() == starts[task].keys()
         for name, tensor in tensors.items():
             assert torch.equal(starts[task][name][0], tensor), name
+
+
+@pytest.mark.parametrize(
+    "given",
+    [part("reset"), part("shrink_perturb", when="task_start", shrink=0.5, noise=0.1)],
+    ids=lambda given: given["component"],
+)
+def test_a_head_that_the_benchmark_clears_is_clear_whatever_is_done_to_the_weights(given):
+    of = dataclasses.replace(toy.benchmark([0, 1]), reset_head=True)
+    run = toy.training([given], (0, 1), of=of, **SMALL)
+    starts = {}
+
+    def at_step():
+        starts.setdefault(run.phase + 1, {n: t.clone() for n, t in run.ensemble.state().items()})
+
+    run.run(at_step)
+    assert list(starts) == [1, 2, 3]
+    for weights in starts.values():
+        for name, tensor in weights.items():
+            if name.endswith("weight"):
+                assert bool(tensor.any()) == (not name.startswith("stages.head")), name
 
 
 OTHERS = [

@@ -184,11 +184,11 @@ def needed_tables(claims: Iterable[Claim]) -> list[str]:
 
 def _tables(settings: Mapping[str, Any]) -> Iterator[str]:
     """Tables that settings name, those of a covariate or a bound among them."""
-    for key, value in settings.items():
-        if key == "table" and value:
-            yield value
-        elif isinstance(value, Mapping):
-            yield from _tables(value)
+    if "table" in settings:
+        yield settings["table"]
+    for value in settings.values():
+        if isinstance(value, Mapping):
+            yield from (table for table in _tables(value) if table)  # "": that of the first
 
 
 def _place(name: str) -> str:

@@ -121,7 +121,8 @@ def _train(
     if parent is not None:
         parent.check(spec, everyone, job.sidecars)
     together = building.vectorises(spec, device) if job.vectorise is None else job.vectorise
-    pack = groups.split(spec["seeds"], state, together=together and everyone.rectangular())
+    together = together and everyone.rectangular()
+    pack = groups.split(spec["seeds"], state, together=together, device=device)
     begin = functools.partial(_begin, loop, settings, spec, everyone, parent)
     facts = [
         groups.train(

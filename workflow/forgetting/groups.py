@@ -9,6 +9,9 @@ when it is done its *facts* replace the state:
 - ``checkpoints``: checksums by name, by which they are known again when the run is published,
   perhaps days later;
 - ``usage``: of all processes that worked on it, as :class:`forgetting.usage.Usage` has it.
+
+On another kind of device a group begins anew: which seeds are trained together may be otherwise
+there, and the state of a generator of one kind means nothing to one of another.
 """
 
 import os
@@ -16,6 +19,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from forgetting import checkpoints, devices, resume
 from forgetting.ensemble import Tensors
@@ -40,12 +45,17 @@ class Group:
     home: Path
 
 
-def split(seeds: list[int], state: Path, *, together: bool) -> list[Group]:
-    """Return the groups of a pack, with homes in the folder of the run's state."""
+def split(seeds: list[int], state: Path, *, together: bool, device: torch.device) -> list[Group]:
+    """Return the groups of a pack, with homes in the folder of the run's state.
+
+    A home's name says on what kind of device, and by number and count which of the seeds. So what
+    another kind of device left, or seeds in other groups, is never found there.
+    """
     everyone = list(range(len(seeds)))
     positions = [everyone] if together and len(seeds) > 1 else [[each] for each in everyone]
+    name = f"group-{device.type}-{{}}-of-{len(positions)}"
     return [
-        Group(number, len(positions), mine, [seeds[i] for i in mine], state / f"group-{number}")
+        Group(number, len(positions), mine, [seeds[i] for i in mine], state / name.format(number))
         for number, mine in enumerate(positions)
     ]
 

@@ -98,7 +98,7 @@ class Loop:
         raise NotImplementedError
 
     def prepare(self) -> None:
-        """Do to the weights what the benchmark wants at the start of a phase."""
+        """Do to the weights what the benchmark wants at the start of a phase, at the very last."""
 
     def train(self, phase: Phase, context: Context, at_step: AtStep) -> None:
         """Train a phase from where it stands to its end, or until every seed diverged."""
@@ -162,7 +162,6 @@ class Loop:
             self.ensemble.load(self._initial)
         if self._reset_optimizer or phase.fresh:
             self.steps.restart()
-        self.prepare()
         self._freeze(phase)
         known: dict[str, Any] = {"context": context}
         wanted = self.strategy.facts("before_task")
@@ -172,6 +171,7 @@ class Loop:
         self.memory = self.strategy.around_task(
             "before_task", self.ensemble, self.memory, task=phase.task, known=known
         )
+        self.prepare()  # last, so that a cleared head is clear whatever the strategy did
         self.begun = True
 
     def _normal(self, task: int) -> Tensors:

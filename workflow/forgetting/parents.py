@@ -43,8 +43,22 @@ class Parent:
         """See that the run of this specification and benchmark can continue it.
 
         Raises:
-            UserError: It is of another benchmark whose tasks up to the start are not the run's.
+            UserError: It is of another network, other seeds or other images, or of another
+                benchmark whose tasks up to the start are not the run's.
         """
+        for part in ("architecture", "seeds"):
+            if self.record["spec"][part] != spec[part]:
+                raise UserError(
+                    f"{self.path}: its {part} is not that of the run that is to continue it; name "
+                    "another one with --start"
+                )
+        given = [about["checksum"] for about in building.read_sidecars(sidecars)]
+        if [about.get("checksum") for about in self.record["datasets"]] != given:
+            raise UserError(
+                f"{self.path}: was trained on other images than {', '.join(map(str, sidecars))}; "
+                f"start the workflow again with --forcerun {self.path}, or by hand name the images "
+                "that it was trained on with --data"
+            )
         if self.record["spec"]["benchmark"] == spec["benchmark"]:
             return
         first = spec["strategy"]["starts_from"]["task"]

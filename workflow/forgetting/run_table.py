@@ -192,24 +192,31 @@ def _start(strategy: Resolved, benchmark: Benchmark, document: Document) -> dict
     """Return strategy, task and perhaps benchmark of the run that is continued; empty for none."""
     assert isinstance(strategy.entry, Strategy)
     asked = strategy.entry.starts_from
-    wholly = [component for component, _ in strategy.parts if _must_see_all(component)]
+    start = asked or benchmark.continues
+    if start is None:
+        return {}
+    wholly = [name for name, _ in strategy.parts if _must_see_all(name, upto=start.task)]
     if asked is not None:
         if wholly:
             raise document.error(
                 (*strategy.key, "starts_from"),
                 f"{wholly[0]} must see every task from the first on, so it cannot continue "
-                "another run; leave starts_from out",
+                f"another run after task {asked.task}; leave starts_from out",
             )
         return asked.model_dump(exclude_none=True)
-    if benchmark.continues is None or wholly:
-        return {}
-    return {**benchmark.continues.model_dump(), "strategy": strategy.name}
+    return {} if wholly else {**start.model_dump(), "strategy": strategy.name}
 
 
-def _must_see_all(strategy: str) -> bool:
-    """Whether a strategy gathers memory while it trains, or orders the tasks in its own way."""
+def _must_see_all(strategy: str, *, upto: int) -> bool:
+    """Whether a strategy cannot go on from the weights that task ``upto`` ended with.
+
+    It gathers memory while it trains, orders the tasks in its own way, or takes stock of every task
+    as it ends, and the weights that those before ``upto`` ended with are not there.
+    """
     defined = components.definitions("strategies", strategy)
-    return "phases" in defined or "GATHERS_WHILE_TRAINING" in defined
+    takes_stock = bool(defined & {"visit", "after_task"})
+    gathers = "phases" in defined or "GATHERS_WHILE_TRAINING" in defined
+    return gathers or (takes_stock and upto > 1)
 
 
 def _named(entry: Resolved) -> dict[str, Any]:

@@ -16,9 +16,10 @@ Python branch on a tensor inside (branches on settings are fine).
 ``optimizer(settings) -> dict``
     What is added to the optimiser's settings: ``weight_decay``.
 ``before_task(net, memory, settings, *, task, FACTS) -> memory``
-    Before a phase; ``params`` may be changed in place. ``task`` is its number; facts: ``context``,
-    the tensors of ``Context``; ``fresh``, the tensors of a newly initialised network by name;
-    ``normal``, a standard normal number for every entry of every parameter, by name.
+    Before a phase; ``params`` may be changed in place (a head that the benchmark clears is cleared
+    afterwards). ``task`` is its number; facts: ``context``, the tensors of ``Context``; ``fresh``,
+    the tensors of a newly initialised network by name; ``normal``, a standard normal number for
+    every entry of every parameter, by name.
 ``start_plan(settings) -> memory`` and
 ``plan(memory, settings, *, indices, task, first_pass, generator) -> (indices, tasks)``
     On the host, for one seed: the samples (pool indices and their tasks) added to a batch whose
@@ -34,6 +35,8 @@ Python branch on a tensor inside (branches on settings are fine).
 ``own_step(settings) -> OwnStep`` and
 ``own_loss(net, batch, memory, settings, *, context) -> Tensor``
     A gradient step apart from the optimiser's, on a loss (a scalar) of the strategy's own.
+    ``batch`` are minibatches of the epoch together without what ``plan`` adds to them, shown as
+    they are trained on (where images are augmented and ``plan`` adds some: augmented otherwise).
 ``after_step(net, memory, settings, *, FACTS) -> memory``
     After the optimiser's step. ``net.params`` (and the optimiser's ``slots``, by parameter name
     and slot) may be changed in place. Facts, mappings by parameter name unless said otherwise:
@@ -57,10 +60,11 @@ Python branch on a tensor inside (branches on settings are fine).
     After a phase.
 
 A run that continues another's checkpoint after task 1 calls ``visit`` and ``after_task`` for task 1
-on the weights it starts from. A strategy whose memory cannot be had from these weights and images
-says so in a module constant, ``GATHERS_WHILE_TRAINING = True``, and is refused there. One that
-has no ``plan`` or ``visit`` and is for labelled images all the same says ``LABELS = True``, and is
-refused for agents.
+on the weights it starts from; a strategy that has one of these is refused after a later task, since
+the weights that the tasks before it ended with are not there. One whose memory cannot be had from
+weights and images says so in a module constant, ``GATHERS_WHILE_TRAINING = True``, and is refused
+after any. One that has no ``plan`` or ``visit`` and is for labelled images all the same says
+``LABELS = True``, and is refused for agents.
 
 Strategies compose: an entry with ``parts`` has the hooks of each part, each with its own memory;
 loss terms add up.

@@ -153,18 +153,29 @@ class Training(Loop):
         super().consolidate(phase, context)
 
     def _batch(
-        self, chosen: Tensor, tasks: Tensor | None, task: int, *, augmented: bool = False
+        self, chosen: Tensor, tasks: Tensor | None, task: int, *, steps: Sequence[int] = ()
     ) -> Batch:
-        """Return the samples (S, B) of a phase; ``tasks`` (S, B) where they are of several."""
+        """Return the samples (S, B) of a phase; ``tasks`` (S, B) where they are of several.
+
+        Those of ``steps`` of the present epoch, one minibatch after the other, are augmented as
+        they are trained on.
+        """
         inputs, targets = self.benchmark.fetch(chosen, task if tasks is None else tasks)
-        if augmented and self._augments:
-            # A generator for each step has no state that a resumed training would need.
-            path = ("augmentation", task, self.epoch, self.step)
-            of_seeds = [numpy_generator(self.name, seed, *path) for seed in self.seeds]
-            inputs = self.benchmark.augment(inputs, of_seeds)
+        if steps and self._augments:
+            # What a strategy adds to the one step that is taken belongs to its minibatch.
+            size = self.settings.batch_size if len(steps) > 1 else inputs.shape[1]
+            batches = zip(steps, inputs.split(size, dim=1), strict=True)
+            inputs = torch.cat([self._augmented(x, task, step) for step, x in batches], dim=1)
         mask = self.benchmark.training_mask(task, tasks)
         gather = self.ensemble.gather
         return Batch(gather(inputs), gather(targets), None if mask is None else gather(mask))
+
+    def _augmented(self, inputs: Tensor, task: int, step: int) -> Tensor:
+        """Return the inputs (S, B, ...) of a step of the present epoch, transformed at random."""
+        # A generator for each step has no state that a resumed training would need.
+        path = ("augmentation", task, self.epoch, step)
+        of_seeds = [numpy_generator(self.name, seed, *path) for seed in self.seeds]
+        return self.benchmark.augment(inputs, of_seeds)
 
     def _run_epoch(self, phase: Phase, context: Context, at_step: AtStep) -> None:
         settings, benchmark = self.settings, self.benchmark
@@ -184,8 +195,10 @@ class Training(Loop):
         resident = torch.from_numpy(indices).to(self.device)
 
         def several(first: int, last: int) -> Batch:
-            window = slice(first * settings.batch_size, last * settings.batch_size)
-            return self._batch(resident[:, window], None, phase.task)
+            window, own = slice(first * settings.batch_size, last * settings.batch_size), None
+            if len(phase.data) > 1:
+                own = torch.from_numpy(owners[:, window]).to(self.device)
+            return self._batch(resident[:, window], own, phase.task, steps=range(first, last))
 
         plans = self.strategy.has("plan")
         # Samples' own tasks matter only where a batch can mix tasks.
@@ -275,7 +288,7 @@ class Training(Loop):
                 own = np.concatenate([own, added[1]], axis=1)
             tasks = torch.from_numpy(own).to(device)
         self.memory, facts = self.steps.step(
-            self._batch(chosen, tasks, phase.task, augmented=True),
+            self._batch(chosen, tasks, phase.task, steps=[self.step]),
             new,
             self.memory,
             context,

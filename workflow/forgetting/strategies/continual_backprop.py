@@ -42,6 +42,9 @@ from forgetting.strategies import _unit_replacement as unit_replacement
 from forgetting.strategies._unit_replacement import Chosen, Slots
 from forgetting.strategy import Arrays, Memory
 
+# Means, utilities and ages of units are of the steps trained so far.
+GATHERS_WHILE_TRAINING = True
+
 
 class Settings(Base):
     """How many units are replaced, which, and by what."""

@@ -34,6 +34,9 @@ from forgetting.strategies import _unit_replacement as unit_replacement
 from forgetting.strategies._unit_replacement import Slots
 from forgetting.strategy import Memory
 
+# Magnitudes and ages of units are of the steps trained so far.
+GATHERS_WHILE_TRAINING = True
+
 
 class Settings(Base):
     """How many units are replaced, and which."""

@@ -39,6 +39,7 @@ from forgetting.tasks import Batch
 
 # The path integral is taken along the training itself.
 GATHERS_WHILE_TRAINING = True
+LABELS = True  # that there were earlier tasks is told by their outputs
 
 
 class Settings(Base):
