@@ -33,6 +33,14 @@ FILES = {
         "from ._common import STEP\n\nclass Settings:\n    a: int = 1\n    '''A.'''\n"
     ),
     "strategies/two.py": "X = 'text'\n",
+    "strategies/drawn.py": (
+        '"""Not drawn from other.csv."""\n'
+        "from pathlib import Path\n"
+        "CURVE = Path(__file__).with_name('curve.csv')  # nor from unsaid.csv\n"
+    ),
+    "strategies/curve.csv": "x,y\n1,2\n",
+    "strategies/other.csv": "x,y\n1,2\n",
+    "strategies/unsaid.csv": "x,y\n1,2\n",
 }
 
 
@@ -116,6 +124,23 @@ def test_text_that_is_used_counts(root: Path) -> None:
     before = value(root, "two")
     edit(root / "strategies/two.py", "text", "word")
     assert value(root, "two") != before
+
+
+def test_a_file_of_data_counts_where_a_module_names_it(root: Path) -> None:
+    strategies = ("drawn", "one")
+    before = {name: value(root, name) for name in strategies}
+    for unnamed in ("other.csv", "unsaid.csv"):
+        edit(root / "strategies" / unnamed, "2", "3")
+    assert {name: value(root, name) for name in strategies} == before
+    edit(root / "strategies/curve.csv", "2", "3")
+    assert value(root, "one") == before["one"]
+    assert value(root, "drawn") != before["drawn"]
+
+
+def test_every_file_of_data_in_the_package_is_named_by_a_module_beside_it() -> None:
+    files = {path for path in PACKAGE.rglob("*.*") if path.suffix in (".csv", ".json")}
+    assert files
+    assert files == {data for path in PACKAGE.rglob("*.py") for data in module._data(path)}
 
 
 def test_the_value_depends_on_the_components_not_on_the_place(root: Path, tmp_path: Path) -> None:

@@ -135,6 +135,48 @@ def test_a_composition_is_searched_by_component(tmp_path: Path) -> None:
     assert json.loads(run.parts["strategy"])["parts"][1]["settings"] == {"strength": 0.2}
 
 
+def with_agents(**grid: list[Any]) -> dict[str, Any]:
+    """Return the tiny study with agents beside it, and a grid for them alone."""
+    raw = searching(grids={"agents/sgd": grid})
+    raw["training"]["checkpoint_epochs"] = [0.5]  # which their loop does not have
+    settings = {"tasks": 2, "steps": 64}
+    ant = {"component": "slippery_ant", "datasets": [], "metric": "return", "settings": settings}
+    raw["benchmarks"]["ant"] = ant
+    raw["architectures"]["actor_critic"] = {"settings": {"hidden": [4]}}
+    raw["runs"]["agents"] = {
+        "benchmarks": ["ant"],
+        "architectures": ["actor_critic"],
+        "strategies": ["sgd"],
+        "training": {"rollout": 64},
+    }
+    del raw["measures"], raw["tables"], raw["figures"], raw["claims"]
+    return raw
+
+
+def test_agents_are_searched_by_the_settings_of_their_own_loop(tmp_path: Path) -> None:
+    tuning = tuning_of(tmp_path, with_agents(**{"training.clip": [0.1, 0.3]}))
+    assert len(tuning.runs) == 2 * 2
+    name = "ant/actor_critic/sgd~training.clip-0.3/seeds105"
+    training = json.loads(tuning.runs[name].parts["training"])
+    plain = plan_of(tmp_path, with_agents(**{"training.clip": [0.1]}))
+    there = json.loads(plain.runs["ant/actor_critic/sgd/seeds0"].parts["training"])
+    assert training == {**there, "clip": 0.3, "checkpoints": []}
+
+
+@pytest.mark.parametrize("setting", ["training.stop_accuracy", "training.checkpoint_epochs"])
+def test_agents_are_not_searched_by_settings_of_images(tmp_path: Path, setting: str) -> None:
+    raw = with_agents(**{setting: [0.5, 0.6]})
+    with pytest.raises(UserError, match=re.escape(f"tune.grids.agents/sgd.{setting}: unknown")):
+        tuning_of(tmp_path, raw)
+
+
+def test_images_are_not_searched_by_settings_of_agents(tmp_path: Path) -> None:
+    raw = with_agents(**{"training.clip": [0.1]})
+    raw["tune"]["grids"] = {"narrow/sgd": {"training.clip": [0.1]}}
+    with pytest.raises(UserError, match=re.escape("tune.grids.narrow/sgd.training.clip: unknown")):
+        tuning_of(tmp_path, raw)
+
+
 def test_presets_merge_and_null_removes(tmp_path: Path) -> None:
     raw = searching()
     raw["tune"]["grids"]["sgd"] = {"training.learning_rate": [0.1]}
@@ -416,3 +458,21 @@ def test_the_command_writes_the_proposal_and_all_scores(
     next(results.glob("quick/collapse/tune/runs/*/*/*/*/run.json")).unlink()
     with pytest.raises(UserError, match="1 of 6 runs of the grids are not finished"):
         tune.run(parser.parse_args(given))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["colapse", "--preset", "quick"], 'studies: found "colapse", which is not a study; '),
+        (["collapse", "--preset", "quik"], 'preset: found "quik", which is not a preset; '),
+    ],
+)
+def test_a_name_that_the_command_does_not_know_is_a_message(
+    tmp_path: Path, given: list[str], message: str
+) -> None:
+    pipeline_of(tmp_path, searching())
+    parser = argparse.ArgumentParser()
+    tune.add_arguments(parser)
+    with pytest.raises(UserError) as caught:
+        tune.run(parser.parse_args([*given, "--root", str(tmp_path)]))
+    assert str(caught.value).startswith(f"command line: --config {message}")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from forgetting.measures import feature_rank
+from forgetting.measures import dead_units, feature_rank
 from forgetting.runs import RunView
 from two_task_runs import SEEDS, diverged
 
@@ -51,6 +51,12 @@ def test_maps_are_flattened_and_the_head_is_no_feature(shift: RunView) -> None:
     stem = outputs["stem"].flatten(1).numpy()
     assert stem.shape[1] == own.units["stem"] > outputs["stem"].shape[1]
     assert own.value["stem"] == pytest.approx(rank(stem), rel=1e-5)
+
+
+def test_the_last_stage_is_not_that_of_dead_units(shift: RunView) -> None:
+    for measure, last in ((feature_rank, "features"), (dead_units, "stage4")):
+        settings = measure.Settings(images=12, moments=("end",), tasks=(2,), layers=1)
+        assert set(measure.measure(shift, settings).layer) == {last, "all"}
 
 
 def test_a_diverged_seed_has_no_rows_from_then_on(growing: RunView) -> None:

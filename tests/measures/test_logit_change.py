@@ -1,5 +1,6 @@
 """The frozen-feature model against runs that were frozen and against the kernel, sum by sum."""
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 import two_task_runs
+from forgetting.benchmarks import incremental
 from forgetting.errors import UserError
 from forgetting.measures import _frozen_features as model
 from forgetting.measures import logit_change
@@ -238,9 +240,33 @@ def test_runs_that_the_model_does_not_describe(shift: RunView, heads: RunView) -
             logit_change.measure(dataclasses.replace(run, spec=spec), logit_change.Settings())
 
     refused(heads, "zero by construction")
+    refused(shift, "weights of its best epoch", restore_best=True)
+    refused(shift, "may end before its last epoch", stop_accuracy=0.9)
+    cleared = dataclasses.replace(shift.benchmark, reset_head=True)
+    refused(dataclasses.replace(shift, benchmark=cleared), "head is cleared before task 2")
     refused(shift, "trained with adam", optimizer="adam")
     refused(shift, "momentum was carried over", reset_optimizer=False)
     refused(shift.other("task2_only"), "does not go on from task 1")
     parts = [two_task_runs.STRATEGIES["replay"]]
     spec = {**shift.spec, "strategy": {"name": "replay", "parts": parts}}
     refused(dataclasses.replace(shift, spec=spec), "adds to plain training.*plan")
+
+
+@pytest.mark.parametrize(
+    "settings", [{"flip": 0.5}, {"padding": 1}, {"rotation": 15.0}, {}], ids=str
+)
+def test_images_transformed_at_random_are_refused(
+    shift: RunView, settings: dict[str, float]
+) -> None:
+    of = incremental.build(
+        [two_task_runs.dataset()],
+        incremental.Settings(tasks=2, classes=3, **settings),
+        name="growing",
+        seeds=SEEDS,
+        device=shift.device,
+        dtype=torch.float64,
+    )
+    refused = pytest.raises(UserError, match="transformed at random")
+    with refused if settings else contextlib.nullcontext():
+        training = TrainingSettings(**shift.spec["training"])
+        logit_change.check(dataclasses.replace(shift, benchmark=of), training)

@@ -6,6 +6,7 @@ from curvature_cases import perceptron, sample
 
 from forgetting.architectures import mlp
 from forgetting.measures import _curvature
+from forgetting.measures._moments import CROSS_ENTROPY
 
 
 @pytest.mark.parametrize("competing", [None, [True, False, True, True]])
@@ -19,6 +20,14 @@ def test_it_is_the_product_by_the_graph(hidden, competing):
         expected = graph(vector)
         assert expected.norm() > 1e-3
         torch.testing.assert_close(written(vector), expected, rtol=1e-10, atol=1e-13)
+
+
+def test_the_cross_entropy_is_known_by_its_name(monkeypatch):
+    monkeypatch.setattr(_curvature, "product_by_graph", None)
+    named = sample()._replace(loss=CROSS_ENTROPY)
+    for given in (sample(), named):
+        of = _curvature.objective(perceptron(), given, batch_size=10)
+        assert _curvature.hessian_product(of)(torch.ones(of.dim)).isfinite().all()
 
 
 def test_others_go_by_the_graph(monkeypatch):

@@ -22,6 +22,7 @@ from forgetting.settings import Settings
 from forgetting.syntax import tree
 
 PACKAGE = Path(__file__).parent
+REPOSITORY = PACKAGE.parents[1]
 KINDS = ("data", "benchmarks", "architectures", "strategies", "measures", "figures", "evidence")
 SAFE_IMPORTS = (
     "__future__",

@@ -4,7 +4,9 @@ A job runs one command and a few components. Reached from these through import s
 inside functions included), all first-party modules count, and nothing else: an edit of one
 strategy changes the fingerprint of that strategy's runs only. The hash is taken over the syntax
 tree without docstrings and comments, so a reworded explanation changes no fingerprint, and with
-an own dump that leaves out empty fields, so that every Python version gives the same value.
+an own dump that leaves out empty fields, so that every Python version gives the same value. A file
+of data beside a module, such as a digitised curve, counts with every module that names it in a
+string of its own.
 
 This module itself and that of syntax trees are not counted: how a fingerprint is computed does not
 matter to a result.
@@ -129,7 +131,17 @@ def _named(node: ast.AST, name: str) -> bool:
 def _digest(path: Path) -> str:
     text: list[str] = []
     _dump(tree(path), text)
+    for data in _data(path):
+        text.append(f"{data.name} {hashlib.sha256(data.read_bytes()).hexdigest()}")
     return hashlib.sha256("".join(text).encode()).hexdigest()
+
+
+def _data(path: Path) -> list[Path]:
+    """Return the files beside a module, other modules aside, whose names it says."""
+    beside = [each for each in path.parent.iterdir() if each.suffix != ".py" and each.is_file()]
+    nodes = ast.walk(tree(path)) if beside else ()
+    said = {node.value for node in nodes if isinstance(node, ast.Constant)}
+    return sorted(each for each in beside if each.name in said)
 
 
 def _dump(value: Any, to: list[str]) -> None:

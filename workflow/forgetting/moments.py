@@ -11,8 +11,14 @@ LET_GO = "let-go.json"
 
 
 def name(task: int, epoch: float | None) -> str:
-    """Return the name of a moment; no epoch (None or 0) stands for the end of the task."""
-    return f"task-{task}-epoch-{epoch:g}" if epoch else f"task-{task}"
+    """Return the name of a moment; no epoch (None or 0) stands for the end of the task.
+
+    Six digits where they are the whole number, else as many as it has: other epochs, other names.
+    """
+    if not epoch:
+        return f"task-{task}"
+    short = f"{epoch:g}"
+    return f"task-{task}-epoch-{short if float(short) == epoch else repr(float(epoch))}"
 
 
 def identity(record: Mapping[str, Any]) -> str:

@@ -46,8 +46,8 @@ def join_checkpoints(
             for home, group in zip(homes, kept, strict=True)
         ]
         hashes[name] = checkpoints.merge(parts, seeds, target / f"{name}.safetensors")
-        _, task, *epoch = name.split("-")
-        found[name] = {"task": int(task), "epoch": float(epoch[1]) if epoch else 0}
+        about = next(part[1] for part in parts if part is not None)
+        found[name] = {"task": about["task"], "epoch": about["epoch"]}
     for stale in target.iterdir():
         if stale.stem not in hashes:
             stale.unlink()

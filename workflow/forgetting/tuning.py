@@ -22,6 +22,7 @@ from forgetting.errors import UserError
 from forgetting.messages import quoted, shown
 from forgetting.naming import is_name
 from forgetting.run_table import Entries, Resolver, RunSpec
+from forgetting.settings import Settings
 from forgetting.sources import Source
 from forgetting.study import Benchmark, Choice, Group, Scalar, Strategy, Study, Tune
 
@@ -102,10 +103,11 @@ def expand(study: Study, document: Document, config: Config, find: Resolver) -> 
     sources: dict[str, Source] = {}
     own_seeds = config.model_copy(update={"seeds": None})
     for name in groups:
-        mine = _searches(name, study.runs[name], tune, document, found)
+        models = _models(name, study.runs[name], document, found)
+        mine = _searches(name, study.runs[name], tune, document, found, models)
         if not mine:
             continue
-        alone, entries = _as_study(study, name, mine, found)
+        alone, entries = _as_study(study, name, mine, found, models)
         for run, data in run_table.group(alone, name, document, own_seeds, entries, find):
             if runs.setdefault(run.path, run) != run:
                 raise document.error(
@@ -184,8 +186,21 @@ def _groups(study: Study, tune: Tune, document: Document, found: Entries) -> lis
     return [name for name in study.runs if tune.runs is None or name in tune.runs]
 
 
+def _models(name: str, asked: Group, document: Document, found: Entries) -> list[type[Settings]]:
+    """Return the training settings of the loops that train on a group's benchmarks."""
+    place = ("runs", name, "benchmarks")
+    benchmarks = pick(found["benchmarks"], asked.benchmarks, document, place)
+    loops = dict.fromkeys(components.trained_by(each.component) for each in benchmarks)
+    return [components.class_of(loop, "Settings") for loop in loops]
+
+
 def _searches(
-    name: str, asked: Group, tune: Tune, document: Document, found: Entries
+    name: str,
+    asked: Group,
+    tune: Tune,
+    document: Document,
+    found: Entries,
+    models: Sequence[type[Settings]],
 ) -> list[tuple[Resolved, Search]]:
     """Return the strategies of a group that have a grid, each with its search."""
     benchmarks, architectures, strategies = (
@@ -200,7 +215,7 @@ def _searches(
         if keys:
             place, grid = ("tune", "grids", keys[0]), tune.grids[keys[0]]
             _, choice = run_table.choice_of(asked, name, strategy)
-            found_points = points(strategy, grid, choice, document, place)
+            found_points = points(strategy, grid, choice, models, document, place)
             searches.append(
                 (strategy, Search(name, strategy.name, grid, tuple(found_points), places))
             )
@@ -208,13 +223,19 @@ def _searches(
 
 
 def _as_study(
-    study: Study, name: str, searches: Sequence[tuple[Resolved, Search]], found: Entries
+    study: Study,
+    name: str,
+    searches: Sequence[tuple[Resolved, Search]],
+    found: Entries,
+    models: Sequence[type[Settings]],
 ) -> tuple[Study, Entries]:
     """Return a study of this group alone, in which every point is a strategy, and its entries."""
     assert study.tune is not None
     named = {p.name: (strategy, p) for strategy, search in searches for p in search.points}
+    # What a loop does not have cannot be said of its runs: agents keep nothing within a task.
+    known = {k: v for k, v in NO_CHECKPOINTS.items() if all(k in m.model_fields for m in models)}
     choices = {
-        key: Choice.model_validate(merge(point.choice, {"training": NO_CHECKPOINTS}))
+        key: Choice.model_validate(merge(point.choice, {"training": known}))
         for key, (_, point) in named.items()
     }
     group = study.runs[name].model_copy(
@@ -225,9 +246,16 @@ def _as_study(
 
 
 def points(
-    strategy: Resolved, grid: Grid, choice: Choice, document: Document, key: Key
+    strategy: Resolved,
+    grid: Grid,
+    choice: Choice,
+    models: Sequence[type[Settings]],
+    document: Document,
+    key: Key,
 ) -> list[Point]:
     """Return every combination of a grid's values, over the choice that a group has made.
+
+    ``models`` are the training settings of the group's benchmarks.
 
     Raises:
         UserError: A value is wrong, or there are too many.
@@ -241,7 +269,6 @@ def points(
         raise document.error(
             key, f"found {count} combinations, each a training job; at most {LIMIT} a strategy"
         )
-    model = components.class_of(components.PACKAGE / "training.py", "Settings")
     found = []
     for values in itertools.product(*grid.values()):
         point = dict(zip(grid, values, strict=True))
@@ -252,7 +279,8 @@ def points(
             raise document.error(key, f"found {quoted(name)}, which makes no path")
         asked = _nested(point)
         # Here rather than where the runs are made, so that a mistake is found where it stands.
-        document.check(model, asked.get("training", {}), (*key, "training"))
+        for model in models:
+            document.check(model, asked.get("training", {}), (*key, "training"))
         changed(strategy, asked.get("settings", {}), document, key)
         chosen = merge(choice.model_dump(), asked)
         found.append(Point(name, point, {k: v for k, v in chosen.items() if v}))

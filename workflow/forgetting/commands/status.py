@@ -4,13 +4,11 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-import yaml
-
+from forgetting.components import REPOSITORY
+from forgetting.documents import Document
 from forgetting.errors import UserError
 from forgetting.pipeline import Pipeline
 from forgetting.progress import Progress, of_run
-
-REPOSITORY = Path(__file__).parents[3]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,10 +48,14 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def configured(arguments: argparse.Namespace, *more: str) -> Pipeline:
-    """Return the workflow as the arguments, those of `add_arguments` and more keys, have it."""
+    """Return the workflow as the arguments, those of `add_arguments` and more keys, have it.
+
+    Raises:
+        UserError: Something in them, in config.yaml or in a study is wrong.
+    """
     keys = ("preset", "results", "data_dir", "only", "seeds", "studies", *more)
     given = {key: value for key in keys if (value := getattr(arguments, key))}
-    written = yaml.safe_load((arguments.root / "config.yaml").read_text()) or {}
+    written = Document.read(arguments.root / "config.yaml", name="config.yaml").raw
     return Pipeline.load(arguments.root, {**written, **given})
 
 

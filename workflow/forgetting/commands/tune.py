@@ -7,15 +7,14 @@ PRESET/STUDY/tune/proposal.yaml, every point's score to scores.csv beside it.
 import argparse
 from pathlib import Path
 
-from forgetting import proposal, tables
+from forgetting import configuration, proposal, tables
+from forgetting.components import REPOSITORY
 from forgetting.configuration import Config
 from forgetting.documents import Document
 from forgetting.errors import UserError
 from forgetting.pipeline import Pipeline
 from forgetting.results import atomic
 from forgetting.tables import of_runs
-
-REPOSITORY = Path(__file__).parents[3]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,8 +40,12 @@ def run(arguments: argparse.Namespace) -> None:
         download=arguments.download,
         studies=[arguments.study],
     )
-    pipeline = Pipeline(arguments.root, config, Document(Path("config.yaml"), {}))
     study = arguments.study
+    # Whatever is wrong in it was typed, not written in config.yaml.
+    document = Document(Path("config.yaml"), {}, command_line=frozenset(Config.model_fields))
+    known = configuration.studies(arguments.root)
+    document.choose(("studies",), study, known, what="a study")
+    pipeline = Pipeline(arguments.root, config, document)
     tuning, searches = pipeline.tuning(study), pipeline.searches(study)
     paths = [pipeline.results / path for path in pipeline.tuning_runs(study)]
     if missing := [path for path in paths if not path.exists()]:

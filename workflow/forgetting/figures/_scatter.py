@@ -30,22 +30,22 @@ def points(ax: Axes, points: pd.DataFrame) -> None:
 
 
 def correlations(rows: pd.DataFrame, matrices: Sequence[str]) -> pd.DataFrame:
-    """Pearson, Spearman and partial correlations for every matrix and architecture, and pooled.
+    """Pearson, Spearman and partial correlations for every matrix and architecture.
 
     Computed by the evidence that the study's claims use, so figure and scorecard agree.
-    Architecture "" stands for all of them together.
+    Architecture "" stands for the mean over them of the partial one.
     """
     kinds: dict[str, dict[str, Any]] = {
         "pearson": {},
         "spearman": {"method": "spearman"},
         "pearson_given_task": {"hold": ["task"]},
     }
-    pooled = {"pearson_given_task_and_architecture": {"hold": ["task", "architecture"]}}
+    every = {"pearson_given_task": {"hold": ["task"], "within": ["architecture"]}}
     found = []
     for matrix in [matrix for matrix in matrices if (rows["matrix"] == matrix).any()]:
         for architecture in ["", *plots.in_order(rows["architecture"])]:
             where = {"matrix": matrix} | ({"architecture": architecture} if architecture else {})
-            for label, chosen in (kinds if architecture else pooled).items():
+            for label, chosen in (kinds if architecture else every).items():
                 asked = correlation.Settings.model_validate(
                     {"table": "points", "x": "rank_lost", "y": "forgetting", "where": where}
                     | chosen

@@ -272,6 +272,8 @@ def peak_normalised_erank(given: Tables, settings: PeakNormalisedErank) -> Drawn
     runs = _panels.of_benchmark(given, "runs", settings.benchmark)
     rank = ranks.representative_rank(_panels.of_benchmark(given, "erank", settings.benchmark))
     rank = rank[rank["statistic"] == ranks.ERANK + ranks.PEAK]
+    # What is measured once, as joint training is, has nothing to have fallen from.
+    rank = rank[rank.groupby([*tables.GROUP, "matrix"])["task"].transform("nunique") > 1]
     keys = ["matrix", "layer", "architecture", "strategy", "task"]
     drawn = _panels.some_over_seeds(rank, keys)
     architectures = plots.in_order(drawn["architecture"])
@@ -338,7 +340,7 @@ def forgetting_against_rank(given: Tables, settings: ForgettingAgainstRank) -> D
         "strategies and tasks; mean and 95 % interval over "
         f"{_panels.seed_count(runs)} (Fisher z).",
         *(
-            f"All architectures, {MATRICES[str(row.matrix)]}: Pearson given task and architecture "
+            f"Mean over architectures, {MATRICES[str(row.matrix)]}: Pearson given task "
             f"{_scatter.number(row)}."
             for row in together.itertuples()
         ),

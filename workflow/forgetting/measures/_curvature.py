@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.func import functional_call, jacrev, vmap
 
 from forgetting.measures import _perceptron_curvature
-from forgetting.measures._moments import Sample
+from forgetting.measures._moments import CROSS_ENTROPY, Sample
 from forgetting.perceptron import layers_of
 from forgetting.stages import Stages
 
@@ -137,7 +137,7 @@ def hessian_product(of: Objective, *, keep_graph: bool = True) -> Callable[[Tens
             training on the whole sample at once, a few times over.
     """
     layers = layers_of(of.network, {n: p.detach() for n, p in of.network.named_parameters()})
-    if layers is not None and of.sample.loss is Sample._field_defaults["loss"]:
+    if layers is not None and of.sample.loss is CROSS_ENTROPY:
         return _perceptron_curvature.hessian_product(
             layers, of.batches(), samples=len(of.sample.targets), outputs=of.sample.outputs
         )

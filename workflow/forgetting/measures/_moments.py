@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from forgetting.runs import RunView
 
 SPLITS = {"train": "train", "held_out": "test"}
+Loss = Callable[[Tensor, Tensor], Tensor]
+CROSS_ENTROPY: Loss = partial(functional.cross_entropy, reduction="sum")
+"""Of images. It is recognised by identity (``_curvature``): an equal one made anew is not."""
 
 
 class Moment(NamedTuple):
@@ -49,7 +52,7 @@ class Sample(NamedTuple):
     """(n,) int64, positions among the outputs that compete; or what ``loss`` takes, (n, ...)."""
     outputs: Tensor | None
     """(K,) bool, the outputs that compete; None: all."""
-    loss: Callable[[Tensor, Tensor], Tensor] = partial(functional.cross_entropy, reduction="sum")
+    loss: Loss = CROSS_ENTROPY
     """Sum of the losses of some samples: (outputs (b, K'), targets) -> scalar."""
 
 

@@ -63,6 +63,8 @@ class Settings(Moments):
     """Images trained on, or the task's test images."""
     layers: Annotated[int, Field(gt=0)] | None = None
     """How many hidden stages, the last ones (both papers: 2 of a convolutional network); null: all.
+    Counted are stages with parameters, in ``feature_rank`` all: in a residual network without
+    fully connected layers the last one is here the last block, there its average over positions.
     """
     redo_threshold: Annotated[float, Field(ge=0)] = 0.1
     """Largest relative magnitude of a dead unit by the definition ``redo_score``."""

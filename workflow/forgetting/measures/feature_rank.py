@@ -43,6 +43,9 @@ class Settings(Moments):
     """Images trained on, or the task's test images."""
     layers: Annotated[int, Field(gt=0)] | None = None
     """How many hidden stages, the last ones (both papers: 2 of a convolutional network); null: all.
+    Counted are those without parameters too, in ``dead_units`` they are not: in a residual network
+    without fully connected layers the last one is here the average over positions, there the last
+    block.
     """
 
 

@@ -29,7 +29,6 @@ Effective rank of features and NC1 depend on the number of images: it is the sam
 where a task has fewer. Agents have no labelled images; a study that measures them is refused.
 """
 
-import hashlib
 import math
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -45,7 +44,7 @@ from forgetting.measures._head_inputs import Seen, look, training_images
 from forgetting.measures.cka import linear_cka
 from forgetting.measures.dead_units import activities, definitions
 from forgetting.measures.erank import effective_rank
-from forgetting.measures.neural_collapse import nc1
+from forgetting.measures.neural_collapse import digest_of, nc1
 from forgetting.settings import Settings as BaseSettings
 from forgetting.stages import Stages
 from forgetting.tasks import ImageBenchmark
@@ -112,8 +111,7 @@ def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
                 for statistic, value in found.items()
                 if math.isfinite(value)
             ]
-            digest = hashlib.sha256(images.astype("<i8").tobytes()).hexdigest()
-            about.append({"seed": seed, "task": task, "indices_sha256": digest})
+            about.append({"seed": seed, "task": task, "indices_sha256": digest_of(images)})
             past = _Past(task, images, seen.features)
     frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
     frame.attrs["probe"] = about

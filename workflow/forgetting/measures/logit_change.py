@@ -35,12 +35,14 @@ frozen, the prediction is exact.
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import torch
 from torch import Tensor
 
 from forgetting.errors import UserError
 from forgetting.measures import _frozen_features as model
 from forgetting.measures._settings import Probe
 from forgetting.measures._two_tasks import TaskProbes, networks, survivors
+from forgetting.randomness import numpy_generator
 from forgetting.settings import Settings as BaseSettings
 from forgetting.stages import HEAD, Stages
 from forgetting.strategy import Strategy
@@ -106,7 +108,9 @@ def check(run: "RunView", training: TrainingSettings) -> None:
     """Refuse a run whose training of task 2 is not the one of the model.
 
     Raises:
-        UserError: A head for each task, another optimiser than SGD, or a strategy that does more.
+        UserError: A head for each task or one that is cleared, images transformed at random,
+            another optimiser than SGD, another end of a task than that of its last epoch, or a
+            strategy that does more.
     """
     refused = None
     strategy = Strategy.from_entry(run.spec["strategy"])
@@ -118,6 +122,14 @@ def check(run: "RunView", training: TrainingSettings) -> None:
             "each task has a head of its own, which the other task's gradients do not reach, so "
             "the prediction is zero by construction"
         )
+    elif run.benchmark.reset_head:
+        refused = "the head is cleared before task 2, the model goes on from its weights"
+    elif _augments(run):
+        refused = "images are transformed at random, the model takes them as they are"
+    elif training.restore_best:
+        refused = "a task ends with the weights of its best epoch, the model with its last"
+    elif training.stop_accuracy is not None:
+        refused = "a task may end before its last epoch (stop_accuracy), the model trains all"
     elif training.optimizer != "sgd":
         refused = f"it was trained with {training.optimizer}, the model is for sgd"
     elif training.momentum and not training.reset_optimizer:
@@ -131,6 +143,14 @@ def check(run: "RunView", training: TrainingSettings) -> None:
             f"measure logit_change cannot be taken of {run.folder}: {refused}; name under the "
             "measure's `runs` the groups of runs with a shared head and plain sgd"
         )
+
+
+def _augments(run: "RunView") -> bool:
+    """Whether training images are transformed; a benchmark that could may be set not to."""
+    benchmark = run.benchmark
+    images = torch.zeros(benchmark.seeds, 1, *benchmark.input_shape, device=run.device)
+    generators = [numpy_generator("augmentation", seed) for seed in run.seeds]
+    return benchmark.augment(images, generators) is not images
 
 
 def measured_change(before: Stages, after: Stages, images: Tensor) -> Tensor:

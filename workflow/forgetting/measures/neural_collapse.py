@@ -39,9 +39,10 @@ authors' measurements without a regulariser; their others are in ``eval`` mode.
 import hashlib
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 from torch import Tensor
 
@@ -174,6 +175,11 @@ def statistics(seen: Seen, weights: Tensor) -> dict[str, float]:
     return found
 
 
+def digest_of(images: NDArray[np.int64]) -> str:
+    """Return the SHA-256 of pool indices (n,), which may be thousands."""
+    return hashlib.sha256(images.astype("<i8").tobytes()).hexdigest()
+
+
 def _checked(
     features: Tensor | ArrayLike, labels: Tensor | ArrayLike, classes: int
 ) -> tuple[Tensor, Tensor]:
@@ -206,7 +212,7 @@ def measure(run: "RunView", settings: Settings) -> pd.DataFrame:
                 continue
             benchmark = run.benchmark.alone(index)
             images = training_images(benchmark, task, settings.images)
-            digest = hashlib.sha256(images.astype("<i8").tobytes()).hexdigest()
+            digest = digest_of(images)
             about = {"task": task, "images": len(images), "indices_sha256": digest}
             seeds = probes.setdefault((task, digest), {**about, "seeds": []})["seeds"]
             seeds += [seed] if seed not in seeds else []

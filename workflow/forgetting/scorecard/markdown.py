@@ -5,7 +5,8 @@ MARKDOWN = """\
 
 Preset **{{ preset|md }}**. Every claim is a test over seeds: reproduced when our interval lies \
 wholly on the claimed side of a stated margin, contradicted when wholly on the other, else \
-inconclusive. Intervals cover 95 %. Only evidence of the kind *protocol* speaks of the paper.
+inconclusive. Intervals cover 95 %, each by itself: of {{ judged }} judged some are wrong by \
+chance. Only evidence of the kind *protocol* speaks of the paper.
 {% for warning in warnings %}
 > **{{ warning|md }}**
 {% endfor %}{% for study in studies %}

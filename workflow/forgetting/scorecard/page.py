@@ -132,9 +132,9 @@ wholly on the other, else inconclusive; inconclusive, too, with fewer than three
 what the claim presupposes did not happen in our runs. A value that a paper has from one run is
 compared with the interval for one further run of ours; how high it is depends on how long and on
 how much was trained, so that it is only judged under the paper's protocol. Intervals are Student's
-over seeds (from ten seeds on a bootstrap), nominally of 95 %, each by itself: some of {{ judged }}
-are wrong by chance, and an end may lie beyond what the quantity can be. Each line opens what it
-rests on.</p>
+over seeds (from ten seeds on a bootstrap; of a share of seeds the binomial one), nominally of
+95 %, each by itself: some of {{ judged }} are wrong by chance, and an end may lie beyond what the
+quantity can be. Each line opens what it rests on.</p>
 {% if warnings %}<div class="warning" role="note">
 {% for warning in warnings %}<p>{{ warning }}</p>
 {% endfor %}</div>
