@@ -354,6 +354,16 @@ def test_seeds_that_agree_on_a_grid_are_not_certain_without_end():
     assert row["verdict"] == "inconclusive"
 
 
+def test_a_number_divided_by_zero_is_none():
+    frames = make()
+    frames["scores"]["learned"] = [1.0, 0.0, 1.0, 1.0] * 2
+    sides = {"of": {"strategy": "sgd"}, "minus": {"strategy": "lwf"}}
+    settings = {"table": "scores", "column": "forgetting", "per": "learned", "where": {}, **sides}
+    row = judged(frames, statistic="difference", settings=settings, holds={"above": 0})
+    assert row["n_seeds"] == 3
+    assert "1 of 4 seeds have no value (1)" in row["note"]
+
+
 def test_correlations_are_judged_on_the_z_scale():
     rng = np.random.default_rng(0)
     frames = make()

@@ -60,6 +60,7 @@ def compute(
         values = pd.Series(dtype=float)  # the runs are there; what they never reached is not
     seeds = sorted(set(touched["seed"]))
     values = values.reindex(seeds).astype(float)
+    values = values.where(np.isfinite(values))  # divided by 0: no number
     without = [seed for seed in seeds if pd.isna(values[seed]) and seed not in diverged]
     reasons = []
     if diverged:

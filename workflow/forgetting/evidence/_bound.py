@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from forgetting.errors import UserError
-from forgetting.evidence._rows import RUN_COLUMNS, Tables, Where, known, select
+from forgetting.evidence._rows import Tables, Where, known, select
 from forgetting.evidence._settings import Bound
-
-RUN = [*RUN_COLUMNS, "seed"]
+from forgetting.tables import GROUP
 
 
 def limits(tables: Tables, bound: Bound, where: Where, keys: Sequence[str]) -> pd.DataFrame:
@@ -24,7 +23,7 @@ def limits(tables: Tables, bound: Bound, where: Where, keys: Sequence[str]) -> p
         NotRun: The table is missing, or rows are.
         UserError: A column does not exist, or one key has several bounds.
     """
-    about = {key: where[key] for key in RUN_COLUMNS if key in where}
+    about = {key: where[key] for key in GROUP if key in where}
     rows = select(tables, bound.table, {**about, **bound.where})
     known(rows, bound.table, bound.column, *keys, *([bound.per] if bound.per else []))
     if rows.duplicated(list(keys)).any():

@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from forgetting import statistics
 from forgetting.errors import UserError
 from forgetting.evidence._rows import (
-    RUN_COLUMNS,
     NoRows,
     Tables,
     Where,
@@ -35,8 +34,8 @@ from forgetting.evidence._rows import (
     select,
 )
 from forgetting.evidence._settings import Other
+from forgetting.tables import GROUP, ID
 
-RUN = [*RUN_COLUMNS, "seed"]
 INSIDE = 1 - 1e-6
 """Correlations are held inside this, as in forgetting.statistics: artanh(1) is infinite."""
 
@@ -83,9 +82,9 @@ def curves(
     one_per_seed(rows, x, over=[along])  # refuses more than one row each
     y = other.column
     if other.table:
-        about = {column: where[column] for column in RUN_COLUMNS if column in where}
+        about = {column: where[column] for column in GROUP if column in where}
         partners = select(tables, other.table, {**about, **other.where})
-        keys = [*RUN, *other.match]
+        keys = [*ID, *other.match]
         known(rows, name, *keys)
         known(partners, other.table, y, *keys)
         if partners.duplicated(keys).any():

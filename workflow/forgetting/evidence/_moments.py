@@ -4,9 +4,10 @@ from typing import Any
 
 import pandas as pd
 
-from forgetting.evidence._rows import RUN_COLUMNS, Where
+from forgetting.evidence._rows import Where
+from forgetting.tables import GROUP
 
-NAMES = (*RUN_COLUMNS, "started_strategy")
+NAMES = (*GROUP, "started_strategy")
 """Columns that name runs here and in the table ``runs``."""
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import pandas as pd
 
 from forgetting.errors import UserError
+from forgetting.tables import GROUP
 
-RUN_COLUMNS = ("benchmark", "architecture", "strategy")
 PARTS = {"tenth": 10, "quarter": 4, "half": 2}
 Where = Mapping[str, Any]
 Tables = Mapping[str, pd.DataFrame]
@@ -51,7 +51,7 @@ def select(tables: Tables, name: str, where: Where) -> pd.DataFrame:
     """
     rows = table(tables, name)
     said: list[str] = []
-    for column in sorted(where, key=lambda column: column not in RUN_COLUMNS):
+    for column in sorted(where, key=lambda column: column not in GROUP):
         known(rows, name, column)
         wanted = where[column]
         if column == "metric" and wanted == "scenario":
@@ -136,7 +136,7 @@ def one_per_seed(
 def touched(where: Where, *more: Where) -> list[dict[str, Any]]:
     """The selections of runs that a statistic reads: ``where`` joined with each of ``more``."""
     return [
-        {column: value for column, value in {**where, **extra}.items() if column in RUN_COLUMNS}
+        {column: value for column, value in {**where, **extra}.items() if column in GROUP}
         for extra in (more or ({},))
     ]
 

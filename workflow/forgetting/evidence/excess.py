@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from forgetting.evidence._bound import RUN, limits
+from forgetting.evidence._bound import limits
 from forgetting.evidence._rows import Tables, known, select, touched
 from forgetting.evidence._settings import Bound
 from forgetting.settings import Settings as Base
+from forgetting.tables import ID
 
 
 class Settings(Base):
@@ -31,7 +32,7 @@ class Settings(Base):
 
 def per_seed(tables: Tables, settings: Settings) -> pd.Series:
     """The largest excess of each seed; NaN for a seed with a quantity or bound that is missing."""
-    keys = [*RUN, *settings.match]
+    keys = [*ID, *settings.match]
     rows = select(tables, settings.table, settings.where)
     known(rows, settings.table, settings.column, *keys)
     limit = limits(tables, settings.bound, settings.where, keys)

@@ -20,9 +20,10 @@ import pandas as pd
 from pydantic import Field
 
 from forgetting.evidence._points import by_seed, with_yardstick
-from forgetting.evidence._rows import RUN_COLUMNS, Tables, known, one_per_seed, select, without
+from forgetting.evidence._rows import Tables, known, one_per_seed, select, without
 from forgetting.evidence._series import performance, tasks
 from forgetting.settings import Settings as Base
+from forgetting.tables import GROUP
 
 
 class Settings(Base):
@@ -57,7 +58,7 @@ def per_seed(tables: Tables, settings: Settings) -> pd.Series:
     rows = select(left, settings.table, settings.where)
     known(rows, settings.table, settings.column)
     one_per_seed(rows, settings.column, over=["task"])  # refuses more than one row each
-    about = {key: settings.where[key] for key in RUN_COLUMNS if key in settings.where}
+    about = {key: settings.where[key] for key in GROUP if key in settings.where}
     smooth = performance(tables, about, against=settings.against, window=settings.window)
     rows = rows.assign(
         performance=[

@@ -18,8 +18,9 @@ from forgetting.errors import UserError
 from forgetting.evidence._points import by_seed, points, with_yardstick
 from forgetting.evidence._rows import Tables, known, select
 from forgetting.settings import Settings as Base
+from forgetting.tables import ID
 
-POINT = ["benchmark", "architecture", "strategy", "seed", "task"]
+POINT = [*ID, "task"]
 LEFT_OVER = 1
 """Points beyond the three coefficients that a seed must have."""
 

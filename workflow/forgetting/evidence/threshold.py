@@ -29,12 +29,13 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from forgetting.evidence._bound import RUN, limits
+from forgetting.evidence._bound import limits
 from forgetting.evidence._points import by_seed, with_yardstick, yardstick
 from forgetting.evidence._rows import Tables, known, select, table, without
 from forgetting.evidence._series import tasks
 from forgetting.evidence._settings import Bound
 from forgetting.settings import Settings as Base
+from forgetting.tables import ID
 
 
 class Settings(Base):
@@ -71,7 +72,7 @@ def per_seed(tables: Tables, settings: Settings) -> pd.Series:
     known(rows, settings.table, settings.x, settings.y)
     rows = rows.assign(fresh=yardstick(tables, rows, settings.against), held=rows[settings.x])
     if settings.bound is not None:
-        keys, name = [*RUN, "task"], settings.bound.table
+        keys, name = [*ID, "task"], settings.bound.table
         bounded = table(tables, name)
         out = {c: v for c, v in settings.leave_out.items() if c in bounded}
         both = sorted({*rows["strategy"]} & {*bounded["strategy"]})
