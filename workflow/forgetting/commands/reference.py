@@ -82,9 +82,10 @@ def about(study: str, records: Sequence[dict[str, Any]], *, command: str, took: 
 | data | {sources} |
 | seeds diverged | {diverged} |
 
-`scorecard.md` and `claims.csv` are the verdicts, `tables/` what they were computed
-from, `figures/` the pictures, `runs/` the specification, code fingerprint and checkpoint hashes of
-every run. `python -m forgetting train --spec RUN.JSON --data DATA.json --out FOLDER` repeats a run.
+`scorecard.md` and `claims.csv` are the verdicts by the claims as they are now, `tables/` what
+they were computed from, `figures/` the pictures, `runs/` the specification, code fingerprint and
+checkpoint hashes of every run. `python -m forgetting train --spec RUN.JSON --data DATA.json --out
+FOLDER` repeats a run.
 """
 
 
