@@ -85,8 +85,3 @@ def test_the_runs_that_are_read():
     )
     read = minimum.runs(settings)
     assert read == [{"strategy": "sgd", "benchmark": rung} for rung in RUNGS[:2]]
-
-
-def test_a_step_is_the_widest_gap_between_rungs():
-    settings = {"table": "accuracy", "where": {}, "along": "benchmark", "order": RUNGS[::-1]}
-    assert minimum.step({}, minimum.Settings.model_validate(settings)) == 0.5

@@ -92,6 +92,16 @@ def test_one_family_can_be_read_and_that_nothing_is_held_out_is_said(given: Tabl
     assert said.count("only split cifar10 has both, so nothing can be held out") >= 4
 
 
+def test_a_number_that_none_has_is_not_blamed_on_families_that_others_have(given: Tables) -> None:
+    table = given["prediction"].assign(spearman=np.nan)
+    alone = table["instrument"] == "cka_to_past"
+    table.loc[alone, ["gain", "seeds"]] = (np.nan, 0)
+    table.loc[alone, "reason"] = "only one has both, so nothing can be held out"
+    said = words(draw("held_out_prediction", {**given, "prediction": table})[0]).replace("\n", " ")
+    assert "all that is foretold of one alike" in said
+    assert "nothing can be held out" not in said
+
+
 def test_nothing_measured_is_said() -> None:
     empty = points().iloc[:0]
     figure, _ = draw("instruments_over_tasks", {"instruments": empty, "runs": empty})

@@ -5,7 +5,7 @@ one side, a long rise on the other) has its vertex elsewhere, often beyond the l
 is that of any smallest value: where the quantity does not depend on the rung the place is one
 drawn by noise, and the mean over seeds lies somewhere in the middle. A claim about the place
 therefore needs the precondition that there is a dip, tested at rungs named beforehand. Places
-are no finer than the ladder, and the interval of seeds that agree as wide as its widest gap has it.
+are no finer than the ladder: seeds that agree have an interval without width.
 """
 
 from typing import Any, Literal
@@ -58,11 +58,6 @@ def per_seed(tables: Tables, settings: Settings) -> pd.Series:
     count = smallest.sum(axis=1)
     places = np.where(count > 0, smallest @ numbers / np.maximum(count, 1), np.nan)
     return pd.Series(places, index=wide.index)
-
-
-def step(tables: Tables, settings: Settings) -> float:
-    """Distance between values: the widest gap between neighbouring rungs."""
-    return float(np.diff(np.sort([number(rung) for rung in settings.order])).max(initial=0))
 
 
 def runs(settings: Settings) -> list[dict[str, Any]]:

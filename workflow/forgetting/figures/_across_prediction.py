@@ -68,7 +68,9 @@ def held_out_prediction(given: Tables, settings: "HeldOutPrediction") -> Drawn:
 def _dots(ax: Axes, rows: pd.DataFrame, names: list[str], number: str) -> None:
     if rows[number].isna().all():
         reasons = rows.loc[rows["reason"].fillna("") != "", "reason"]
-        reason = reasons.mode().iloc[0] if len(reasons) else "too few points of a seed"
+        reason = "too few points of a seed, or all that is foretold of one alike"
+        if len(reasons) and (rows["seeds"] == 0).all():
+            reason = reasons.mode().iloc[0]
         where: dict[str, Any] = {"ha": "center", "va": "center", "transform": ax.transAxes}
         ax.text(0.5, 0.5, textwrap.fill(reason, 30), color=plots.GREY, **where)
         ax.grid(visible=False)
