@@ -78,6 +78,11 @@ class Study:
         return {verdict: counted[verdict] for verdict in SYMBOLS if counted[verdict]}
 
     @property
+    def doubted(self) -> int:
+        """How many of the reproduced rows have a doubt beside them."""
+        return sum(row.verdict == "reproduced" and bool(row.details.doubts) for row in self.rows)
+
+    @property
     def glance(self) -> dict[str, list[tuple[str, Row]]]:
         """The rows by the claim that they are cases of."""
         found: dict[str, list[tuple[str, Row]]] = {}

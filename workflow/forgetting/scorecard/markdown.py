@@ -19,7 +19,8 @@ Smaller than in the paper: {{ study.reduction|md }}.
 {% if not study.rows %}{{ symbols["not run"] }} **not run**: no claims of this study have been \
 judged with this preset.
 {% else %}{% for verdict, count in study.counts.items() %}{{ symbols[verdict] }} {{ count }} \
-{{ verdict }}{{ "" if loop.last else ", " }}{% endfor %}
+{{ verdict }}{% if verdict == "reproduced" and study.doubted %} ({{ study.doubted }} with a \
+doubt){% endif %}{{ "" if loop.last else ", " }}{% endfor %}
 
 
 | claim | statement | paper | source | ours | seeds | evidence | verdict | note |

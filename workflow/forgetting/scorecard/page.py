@@ -143,10 +143,14 @@ quantity can be. Each line opens what it rests on.</p>
 {{ symbols[word] }} <span class="word">{{ word }}</span></th>{% endfor %}\
 <td aria-hidden="true"></td></tr></thead>
 <tbody>{% for study in studies %}<tr><td><a href="#{{ study.name }}">{{ study.name }}</a></td>
-{% for word in symbols %}<td class="number">{{ study.counts.get(word, 0) }}</td>{% endfor %}
+{% for word in symbols %}<td class="number">{% if word == "reproduced" and study.doubted %}\
+<span class="soft">{{ study.doubted }} with a doubt, of</span> {% endif %}\
+{{ study.counts.get(word, 0) }}</td>{% endfor %}
 <td aria-hidden="true"><div class="bar">{% for word, count in study.counts.items() %}\
 <span class="{{ word|replace(' ', '-') }}" style="flex: {{ count }}"></span>{% endfor %}</div></td>
 </tr>{% endfor %}</tbody></table></div>
+<p class="soft">A doubt stands beside a row where paper and code differ, where an estimator is
+unsound, or where a claim could hardly fail, as against weak baselines alone.</p>
 {% if evidence %}<dl class="kinds">{% for kind, text in evidence.items() %}<dt>{{ kind }}:</dt> \
 <dd>{{ text }}</dd>{% endfor %}</dl>{% endif %}
 <p class="soft">In the drawings the dot and bar are ours with its interval, the open diamond is the
