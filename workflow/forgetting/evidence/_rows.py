@@ -9,7 +9,7 @@ that stopped early has no last task.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -18,6 +18,7 @@ from forgetting.tables import GROUP
 
 PARTS = {"tenth": 10, "quarter": 4, "half": 2}
 Where = Mapping[str, Any]
+Numbers = TypeVar("Numbers", "pd.Series[float]", pd.DataFrame)
 Tables = Mapping[str, pd.DataFrame]
 
 
@@ -131,6 +132,11 @@ def one_per_seed(
     if wide is None:
         return rows.set_index("seed")[column].astype(float).sort_index()
     return wide.astype(float).agg(combine, axis=1, skipna=False).sort_index()
+
+
+def above_chance(value: Numbers, chance: Numbers) -> Numbers:
+    """(value - chance) / (1 - chance): 0 at chance, 1 at most; NaN where chance leaves no room."""
+    return (value - chance) / (1 - chance).where(chance < 1)
 
 
 def touched(where: Where, *more: Where) -> list[dict[str, Any]]:

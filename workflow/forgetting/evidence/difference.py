@@ -10,7 +10,14 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from forgetting.evidence._rows import Tables, known, one_per_seed, select, touched
+from forgetting.evidence._rows import (
+    Tables,
+    above_chance,
+    known,
+    one_per_seed,
+    select,
+    touched,
+)
 from forgetting.settings import Settings as Base
 
 
@@ -66,14 +73,13 @@ def _side(tables: Tables, settings: Settings, side: dict[str, Any], combine: str
             rows = rows.assign(**{settings.column: rows[settings.column] / rows[settings.per]})
         return one_per_seed(rows, settings.column, over=settings.over, combine=combine)
 
-    def above_chance(marked: dict[str, Any]) -> pd.Series:
+    def corrected(marked: dict[str, Any]) -> pd.Series:
         value = number(marked)
         if not settings.chance:
             return value
-        chance = number({**marked, **settings.chance})
-        return (value - chance) / (1 - chance).where(chance < 1)
+        return above_chance(value, number({**marked, **settings.chance}))
 
-    value = above_chance(side)
+    value = corrected(side)
     if not settings.baseline:
         return value
-    return value.sub(above_chance({**side, **settings.baseline}))
+    return value.sub(corrected({**side, **settings.baseline}))

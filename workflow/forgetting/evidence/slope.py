@@ -12,7 +12,7 @@ import pandas as pd
 
 from forgetting.errors import UserError
 from forgetting.evidence._ladder import along_ladder, number
-from forgetting.evidence._rows import NotRun, Tables, known, table, touched, without
+from forgetting.evidence._rows import NotRun, Tables, above_chance, known, table, touched, without
 from forgetting.settings import Settings as Base
 
 
@@ -50,8 +50,7 @@ def per_seed(tables: Tables, settings: Settings) -> pd.Series:
     tables = without(tables, settings.table, settings.leave_out)
     values = _values(tables, settings, {})
     if settings.chance:
-        chance = _values(tables, settings, settings.chance)
-        values = (values - chance) / (1 - chance).where(chance < 1)
+        values = above_chance(values, _values(tables, settings, settings.chance))
     x = _positions(list(values.columns), settings.scale)
     deviations = x - x.mean()
     spread = deviations @ deviations
